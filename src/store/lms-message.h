@@ -1,0 +1,66 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#ifndef LMS_MESSAGE_H
+#define LMS_MESSAGE_H
+
+#include "lms.h"
+
+/* The flags of a message; the values are those of Dovecot's enum mail_flags. */
+enum lms_flags {
+	LMS_ANSWERED = 0x01,
+	LMS_FLAGGED = 0x02,
+	LMS_DELETED = 0x04,
+	LMS_SEEN = 0x08,
+	LMS_DRAFT = 0x10,
+	LMS_FLAGS_MASK = 0x1f
+};
+
+struct lms_message {
+	uint32_t uid;
+	uint8_t flags;
+	/* Bit n % 8 of byte n / 8: keyword number n of the folder is set. */
+	const uint8_t *keywords;
+	size_t keyword_bytes;
+	uint64_t body_id;
+	/* Seconds since the epoch: INTERNALDATE and the time of the save or copy (RFC 8514 SAVEDATE). */
+	int64_t received, saved;
+	/* Size of the message as it was saved, before any plugin changed what is stored, and with CRLF line ends. */
+	uint64_t physical_size, virtual_size;
+	/* Size of what is stored. */
+	uint64_t body_size;
+	/* NUL-terminated; 32 lowercase hex digits if it was made here. */
+	const char *guid;
+	/* NULL if none was set */
+	const char *pop3_uidl;
+	/* 0 if none was set */
+	uint32_t pop3_order;
+	/* The view must give the message at least this MODSEQ; usually 0. */
+	uint64_t min_modseq;
+};
+
+/* Look a message up. The pointers in *message_r are valid until the next lms_message_get() of this environment, also
+   after the snapshot ended. Returns 1, 0 if there is none, -1 on error. */
+int lms_message_get(struct lms_env *env, uint64_t folder_id, uint32_t uid, struct lms_message *message_r,
+		    struct lms_error *error_r);
+
+/* Called for each message with uid1 <= UID <= uid2, ascending; the message is valid during the call. A value other
+   than 0 ends the walk. */
+typedef int lms_message_callback(const struct lms_message *message, void *context);
+int lms_message_scan(struct lms_env *env, uint64_t folder_id, uint32_t uid1, uint32_t uid2,
+		     lms_message_callback *callback, void *context, struct lms_error *error_r);
+
+/* The most bytes that a chunk of a body holds. */
+#define LMS_CHUNK_MAX (16 * 4096 - 16 - 8)
+
+/*
+ * Copy chunk number chunk (from 0) of a body to buffer, which has room for LMS_CHUNK_MAX bytes. All chunks but the
+ * last hold LMS_CHUNK_MAX bytes, so the chunk of an offset is offset / LMS_CHUNK_MAX. Bodies never change, so chunks
+ * read in different snapshots fit together. The checksum is verified.
+ * Returns 1, 0 if there is no such chunk or no such body (freed meanwhile), -1 on error.
+ */
+int lms_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size_r,
+		  struct lms_error *error_r);
+/* Number of messages that share the body: 1 and *refcount_r (0: waits to be freed), 0 if gone, -1 on error. */
+int lms_body_refcount(struct lms_env *env, uint64_t body_id, uint64_t *refcount_r, struct lms_error *error_r);
+
+#endif
