@@ -53,12 +53,13 @@ int lms_message_scan(struct lms_env *env, uint64_t folder_id, uint32_t uid1, uin
 #define LMS_CHUNK_MAX (16 * 4096 - 16 - 8)
 
 /*
- * Copy chunk number chunk (from 0) of a body to buffer, which has room for LMS_CHUNK_MAX bytes. All chunks but the
- * last hold LMS_CHUNK_MAX bytes, so the chunk of an offset is offset / LMS_CHUNK_MAX. Bodies never change, so chunks
- * read in different snapshots fit together. The checksum is verified.
+ * Copy chunk number chunk (from 0) of a body to buffer, which has room for *size bytes; LMS_DAMAGED if the chunk is
+ * larger. *size is set to its size. All chunks but the last hold LMS_CHUNK_MAX bytes, so the chunk of an offset is
+ * offset / LMS_CHUNK_MAX. Bodies never change, so chunks read in different snapshots fit together, and staged bodies
+ * can be read too. The checksum is verified.
  * Returns 1, 0 if there is no such chunk or no such body (freed meanwhile), -1 on error.
  */
-int lms_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size_r,
+int lms_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size,
 		  struct lms_error *error_r);
 /* Number of messages that share the body: 1 and *refcount_r (0: waits to be freed), 0 if gone, -1 on error. */
 int lms_body_refcount(struct lms_env *env, uint64_t body_id, uint64_t *refcount_r, struct lms_error *error_r);
