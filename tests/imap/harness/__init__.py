@@ -1,0 +1,9 @@
+"""Whole-server tests: a private Dovecot on 127.0.0.1 and small clients to talk to it."""
+
+from .case import ServerTest, only
+from .imap import Imap, Literal, Literal8, quote
+from .message import message, message_of_size
+from .server import Server, mail_location
+
+__all__ = ['Imap', 'Literal', 'Literal8', 'Server', 'ServerTest', 'mail_location', 'message', 'message_of_size', 'only',
+           'quote']

@@ -1,0 +1,121 @@
+"""The base of all tests: a server for the class, a fresh user for each test, and a look into the log after it."""
+
+import collections
+import re
+import time
+import unittest
+
+from .imap import Imap
+from .lmtp import Lmtp
+from .pop3 import Pop3
+from .server import Server, mail_location, wait_for
+
+
+def only(*formats):
+    """Mark a test or a class whose subject exists in these formats only."""
+    def mark(target):
+        target.formats = formats
+        return target
+    return mark
+
+
+class ServerTest(unittest.TestCase):
+    # Configuration added to the server's; @DIR@ is its directory, @FORMAT@ the mail format.
+    config = ''
+    # Mail plugins besides the format's own.
+    plugins = ''
+    # Options of mail_location, e.g. {'index': 'MEMORY'}.
+    location = {}
+    # Resource limits of the whole server.
+    limits = ()
+    # Formats on which the class makes sense; None means all.
+    formats = None
+    # Set by the runner.
+    options = None
+    server = None
+    longMessage = True
+    maxDiff = 4000
+
+    @classmethod
+    def new_server(cls):
+        return Server(cls.options, config=cls.config, plugins=cls.plugins, limits=cls.limits,
+                      location=mail_location(cls.options.format, **cls.location))
+
+    def setUp(self):
+        if not self.server.running:
+            self.server.start()
+        self.user = self.server.new_user()
+        self.connections = []
+        self.transcript = collections.deque(maxlen=60)
+        self.expected_log = []
+        self.allowed_log = []
+        self.stray_log = [line for line in self.server.log_lines() if self.server.is_bad_line(line)]
+
+    def tearDown(self):
+        for connection in self.connections:
+            connection.close()
+        self.server.wait_until_idle()
+        self.check_log()
+
+    # Connections
+
+    def _opened(self, connection):
+        self.connections.append(connection)
+        return connection
+
+    def imap(self, user=None):
+        return self._opened(Imap(self.server.imap_port, user or self.user, transcript=self.transcript))
+
+    def pop3(self, user=None):
+        return self._opened(Pop3(self.server.pop3_port, user or self.user))
+
+    def lmtp(self):
+        return self._opened(Lmtp(self.server.lmtp_port))
+
+    def deliver(self, data, user=None):
+        """Deliver one message by LMTP."""
+        lmtp = Lmtp(self.server.lmtp_port)
+        try:
+            lmtp.ok(user or self.user, data)
+        finally:
+            lmtp.close()
+
+    def relogin(self, connection):
+        """Log out, wait until the session's process is gone, and log in again."""
+        connection.logout()
+        self.server.wait_until_idle()
+        return self.imap(connection.user)
+
+    def doveadm(self, *args, user=None, **keywords):
+        """doveadm <command words> -u <user> <args>; the words of the command are one argument."""
+        return self.server.doveadm(*args[0].split(), '-u', user or self.user, *args[1:], **keywords)
+
+    def home(self, user=None):
+        return self.server.home(user or self.user)
+
+    # The log
+
+    def expect_log(self, pattern):
+        """This line has to appear in the log, at least once."""
+        self.expected_log.append(pattern)
+
+    def allow_log(self, pattern):
+        """This line may appear in the log."""
+        self.allowed_log.append(pattern)
+
+    def check_log(self):
+        time.sleep(0.02)
+        lines = self.server.log_lines()
+        missing = [pattern for pattern in self.expected_log
+                   if not any(re.search(pattern, line) for line in lines)]
+        if missing:
+            def appeared():
+                lines.extend(self.server.log_lines())
+                return all(any(re.search(pattern, line) for line in lines) for pattern in missing)
+            wait_for(appeared, 'log lines %r' % missing, timeout=5)
+        known = self.expected_log + self.allowed_log
+        bad = self.stray_log + [line for line in lines if self.server.is_bad_line(line)]
+        bad = [line for line in bad if not any(re.search(pattern, line) for pattern in known)]
+        self.stray_log = []
+        if bad:
+            self.fail('unexpected in the log:\n' + '\n'.join(bad))

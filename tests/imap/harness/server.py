@@ -1,0 +1,422 @@
+"""A private Dovecot: its own configuration, sockets, log and users below one temporary directory."""
+
+import contextlib
+import ctypes
+import os
+import pwd
+import grp
+import random
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+SOURCE_DIR = os.path.realpath(os.path.join(os.path.dirname(__file__), '..', '..', '..'))
+EXAMPLE_CONFIG = os.path.join(SOURCE_DIR, 'doc', 'example-config', 'dovecot-2.3.conf')
+PLUGIN = 'lib10_lmdb_plugin.so'
+TIMEOUT = 60
+PR_SET_PDEATHSIG = 1
+
+# What Dovecot logs when it is stopped as we stop it.
+STOP_LINES = re.compile(r'master: Warning: Killed with signal 15 \(by pid=\d+ uid=\d+ code=kill\)$')
+BAD_LINE = re.compile(r'\b(Error|Panic|Fatal|Warning): ')
+
+
+def find_program(name):
+    path = os.environ.get('PATH', '') + ':/usr/sbin:/usr/local/sbin'
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise FileNotFoundError('%s is not installed (see tests/imap/PACKAGES)' % name)
+    return found
+
+
+def mail_location(mail_format, root='~/mail', **options):
+    """mail_location of a format; options like index='MEMORY' become :INDEX=MEMORY."""
+    location = '%s:%s' % (mail_format, root)
+    if mail_format == 'maildir':
+        location += ':LAYOUT=fs'
+    return location + ''.join(':%s=%s' % (key.upper(), value) for key, value in options.items())
+
+
+def wait_for(condition, what, timeout=TIMEOUT):
+    """Call condition until it is true; returns its value."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError('waited in vain for ' + what)
+        time.sleep(0.005)
+
+
+def process_children():
+    """Map of pid -> list of (pid, name) of its children, for all processes."""
+    children = {}
+    for entry in os.listdir('/proc'):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                with open('/proc/%s/stat' % entry) as file:
+                    head, _, tail = file.read().rpartition(')')
+                name = head.partition('(')[2]
+                children.setdefault(int(tail.split()[1]), []).append((int(entry), name))
+    return children
+
+
+def process_start_time(pid):
+    with contextlib.suppress(OSError):
+        with open('/proc/%d/stat' % pid) as file:
+            return file.read().rpartition(')')[2].split()[19]
+    return None
+
+
+def free_port():
+    """A port below the range the kernel uses for outgoing connections."""
+    for _ in range(1000):
+        port = random.randint(10000, 32000)
+        with socket.socket() as sock:
+            with contextlib.suppress(OSError):
+                sock.bind(('127.0.0.1', port))
+                return port
+    raise RuntimeError('no free port on 127.0.0.1')
+
+
+class Options:
+    """What the command line chose for all servers of a run."""
+
+    def __init__(self, mail_format='lmdb', module_dir=None, fsync='optimized', keep=False):
+        self.format = mail_format
+        self.module_dir = module_dir
+        self.fsync = fsync
+        self.keep = keep
+
+
+class Server:
+    def __init__(self, options, config='', location=None, plugins='', limits=(), base=None):
+        """limits: (resource, value) pairs set on the whole server; base: directory to put everything into."""
+        self.options = options
+        self.location = location or mail_location(options.format)
+        self.config = config
+        self.plugins = plugins
+        self.limits = limits
+        self.master = None
+        self.users = 0
+        self.log_offset = 0
+        self.dir = tempfile.mkdtemp(prefix='dl', dir=base)
+        os.chmod(self.dir, 0o755)
+        self.home_root = os.path.join(self.dir, 'home')
+        self.log_path = os.path.join(self.dir, 'log')
+        self.config_path = os.path.join(self.dir, 'dovecot.conf')
+        self.mail_uid, self.mail_gid = self._mail_ids()
+        os.mkdir(self.home_root)
+        os.chown(self.home_root, self.mail_uid, self.mail_gid)
+        os.mkdir(os.path.join(self.dir, 'tmp'))
+        os.chmod(os.path.join(self.dir, 'tmp'), 0o1777)
+        if options.format == 'lmdb':
+            self._link_modules()
+
+    # Directories and configuration
+
+    @staticmethod
+    def _mail_ids():
+        if os.geteuid() != 0:
+            return os.geteuid(), os.getegid()
+        nobody = pwd.getpwnam('nobody')
+        return nobody.pw_uid, nobody.pw_gid
+
+    @property
+    def module_dir(self):
+        return os.path.join(self.dir, 'modules')
+
+    def _link_modules(self):
+        """mail_plugin_dir is one directory: Dovecot's own plugins and, in place of any installed one, ours."""
+        os.mkdir(self.module_dir)
+        system = subprocess.run([find_program('doveconf'), '-d', '-h', 'mail_plugin_dir'], check=True,
+                                capture_output=True, text=True).stdout.strip()
+        sources = [system] + ([self.options.module_dir] if self.options.module_dir else [])
+        for source in sources:
+            for name in os.listdir(source):
+                target = os.path.join(self.module_dir, name)
+                if name.endswith('.so'):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(target)
+                    os.symlink(os.path.join(os.path.realpath(source), name), target)
+                elif not os.path.lexists(target):
+                    os.symlink(os.path.join(system, name), target)
+
+    def _identity_config(self):
+        if os.geteuid() == 0:
+            return ''
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        group = grp.getgrgid(os.getegid()).gr_name
+        lines = ['default_internal_user = ' + user, 'default_login_user = ' + user, 'default_internal_group = ' + group]
+        for service in ('anvil', 'imap-login', 'pop3-login', 'imap-urlauth-login', 'ipc', 'stats'):
+            lines.append('service %s {\n  chroot =\n}' % service)
+        return '\n'.join(lines) + '\n'
+
+    def _write_config(self):
+        include = '!include %s\n' % EXAMPLE_CONFIG if self.options.format == 'lmdb' else ''
+        if include and not os.path.exists(EXAMPLE_CONFIG):
+            raise FileNotFoundError('no example configuration ' + EXAMPLE_CONFIG)
+        modules = 'mail_plugin_dir = %s\n' % self.module_dir if self.options.format == 'lmdb' else ''
+        plugins = 'mail_plugins = $mail_plugins %s\n' % self.plugins if self.plugins else ''
+        text = include + BASE_CONFIG.format(
+            dir=self.dir, imap_port=self.imap_port, pop3_port=self.pop3_port, lmtp_port=self.lmtp_port,
+            uid=self.mail_uid, gid=self.mail_gid, fsync=self.options.fsync, location=self.location)
+        text += self._identity_config() + modules + plugins
+        text += self.config.replace('@DIR@', self.dir).replace('@FORMAT@', self.options.format)
+        with open(self.config_path, 'w') as file:
+            file.write(text)
+
+    def home(self, user):
+        return os.path.join(self.home_root, user)
+
+    def new_user(self):
+        self.users += 1
+        return 'u%d' % self.users
+
+    # Start and stop
+
+    def start(self):
+        for attempt in range(5):
+            self.imap_port, self.pop3_port, self.lmtp_port = free_port(), free_port(), free_port()
+            self._write_config()
+            start_offset = self._log_size()
+            if self._start_master():
+                return
+            with open(self.log_path, errors='replace') as file:
+                file.seek(start_offset)
+                text = file.read()
+            if 'Address already in use' not in text:
+                raise RuntimeError('Dovecot did not start:\n' + self.start_output + text)
+            self.log_offset = self._log_size()
+        raise RuntimeError('no free port after %d attempts' % (attempt + 1))
+
+    def _log_size(self):
+        return os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
+
+    def _start_master(self):
+        output_path = os.path.join(self.dir, 'start-output')
+        libc = ctypes.CDLL(None)
+
+        def prepare():
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            for limit, value in self.limits:
+                resource.setrlimit(limit, (value, value))
+                if limit == resource.RLIMIT_FSIZE:
+                    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        with open(output_path, 'w') as output:
+            self.master = subprocess.Popen(
+                [find_program('dovecot'), '-F', '-c', self.config_path], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, start_new_session=True, preexec_fn=prepare, restore_signals=False, cwd=self.dir)
+
+        def ready():
+            if self.master.poll() is not None:
+                return True
+            with contextlib.suppress(OSError):
+                for port in (self.imap_port, self.pop3_port, self.lmtp_port):
+                    with socket.create_connection(('127.0.0.1', port), timeout=TIMEOUT) as sock:
+                        if not sock.recv(100):
+                            return False
+                return bool(self.pids('stats'))
+            return False
+
+        wait_for(ready, 'Dovecot to start')
+        with open(output_path) as output:
+            self.start_output = output.read()
+        if self.master.poll() is not None:
+            self.master = None
+            return False
+        return True
+
+    @property
+    def running(self):
+        return self.master is not None
+
+    def stop(self):
+        """End the master; it ends its children. What it leaves behind is killed, and is an error."""
+        if self.master is None:
+            return
+        children = [(pid, name, process_start_time(pid)) for pid, name in self.processes()]
+        self.master.terminate()
+        try:
+            self.master.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.master.kill()
+            self.master.wait()
+        self.master = None
+
+        def alive():
+            return [child for child in children if child[2] is not None and process_start_time(child[0]) == child[2]]
+
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not alive(), 'children', timeout=10)
+        left = alive()
+        for pid, _, _ in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if left:
+            raise AssertionError('processes outlived the master: ' + ' '.join(name for _, name, _ in left))
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            if self.options.keep:
+                print('kept ' + self.dir, flush=True)
+            else:
+                shutil.rmtree(self.dir, ignore_errors=True)
+
+    # Processes
+
+    def processes(self, name=None):
+        """(pid, name) of all processes below the master."""
+        if self.master is None:
+            return []
+        children = process_children()
+        found, queue = [], [self.master.pid]
+        while queue:
+            for pid, child_name in children.get(queue.pop(), ()):
+                queue.append(pid)
+                if name is None or child_name == name:
+                    found.append((pid, child_name))
+        return found
+
+    def pids(self, name):
+        return [pid for pid, _ in self.processes(name)]
+
+    def wait_until_idle(self, names=('imap', 'pop3', 'indexer-worker')):
+        """Until the processes that serve one session each are gone."""
+        wait_for(lambda: not any(name in names[:2] for _, name in self.processes()), 'sessions to end')
+
+    # The log
+
+    def log_lines(self):
+        """Lines written since the last call."""
+        if not os.path.exists(self.log_path):
+            return []
+        with open(self.log_path, 'rb') as file:
+            file.seek(self.log_offset)
+            data = file.read()
+        end = data.rfind(b'\n') + 1
+        self.log_offset += end
+        return data[:end].decode('utf-8', 'replace').splitlines()
+
+    @staticmethod
+    def is_bad_line(line):
+        return BAD_LINE.search(line) is not None and STOP_LINES.search(line) is None
+
+    # Programs
+
+    def run(self, argv, input=None, check=True, text=True, env=None):
+        """Run a program; returns its CompletedProcess."""
+        done = subprocess.run(argv, input=input, capture_output=True, text=text, timeout=10 * TIMEOUT, cwd=self.dir,
+                              env=env)
+        if check and done.returncode != 0:
+            raise AssertionError('%s: exit %d\n%s%s' % (' '.join(argv), done.returncode, done.stdout, done.stderr))
+        return done
+
+    def doveadm_argv(self, *args, settings=()):
+        argv = [find_program('doveadm'), '-c', self.config_path]
+        for setting in settings:
+            argv += ['-o', setting]
+        return argv + list(args)
+
+    def doveadm(self, *args, settings=(), **keywords):
+        """Run doveadm; returns what it printed. It must not complain."""
+        done = self.run(self.doveadm_argv(*args, settings=settings), **keywords)
+        if done.stderr and keywords.get('check', True):
+            raise AssertionError('doveadm %s:\n%s' % (' '.join(args), done.stderr))
+        return done.stdout
+
+    def doveadm_fails(self, *args, settings=()):
+        """Run doveadm, which must fail; returns (exit code, what it complained of)."""
+        done = self.run(self.doveadm_argv(*args, settings=settings), check=False)
+        if done.returncode == 0:
+            raise AssertionError('doveadm %s did not fail:\n%s' % (' '.join(args), done.stdout))
+        return done.returncode, done.stderr
+
+    def lda_argv(self, *args):
+        libexec = self.run([find_program('doveconf'), '-c', self.config_path, '-h', 'libexec_dir']).stdout.strip()
+        return [os.path.join(libexec, 'dovecot-lda'), '-c', self.config_path] + list(args)
+
+
+BASE_CONFIG = '''
+base_dir = {dir}/run
+state_dir = {dir}/state
+mail_temp_dir = {dir}/tmp
+log_path = {dir}/log
+log_timestamp = "%Y-%m-%d %H:%M:%S "
+instance_name = tests
+hostname = mail.example.org
+postmaster_address = postmaster@example.org
+listen = 127.0.0.1
+protocols = imap pop3 lmtp
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = plain
+auth_failure_delay = 0
+mail_uid = {uid}
+mail_gid = {gid}
+first_valid_uid = 0
+first_valid_gid = 0
+mail_max_userip_connections = 1000
+mail_fsync = {fsync}
+mail_location = {location}
+lda_mailbox_autocreate = yes
+passdb {{
+  driver = static
+  args = password=pass
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={dir}/home/%u allow_all_users=yes
+}}
+namespace inbox {{
+  inbox = yes
+  separator = /
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {imap_port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    port = {lmtp_port}
+  }}
+}}
+service imap {{
+  process_limit = 500
+}}
+service auth {{
+  unix_listener auth-userdb {{
+    mode = 0666
+  }}
+}}
+service stats {{
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+'''
