@@ -267,6 +267,9 @@ class Imap:
         self.greeting = self.read_line()
         if user is not None:
             self.capabilities = self.ok('LOGIN %s %s' % (user, password)).code[1:]
+            # What every session begins with is of no use in a failure's transcript.
+            for _ in range(3):
+                self.transcript.pop()
 
     def close(self):
         with contextlib.suppress(OSError):
