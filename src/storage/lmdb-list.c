@@ -1,0 +1,323 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#include "lib.h"
+#include "str.h"
+#include "unlink-directory.h"
+#include "mail-storage-private.h"
+#include "lmdb-compat.h"
+#include "lmdb-error.h"
+#include "lmdb-list.h"
+
+#include <dirent.h>
+
+/* The store lies in this directory below the mail root, views and control files in these below their roots. */
+#define LMDB_STORE_DIR "store"
+#define LMDB_INDEX_DIR "index"
+#define LMDB_CONTROL_DIR "control"
+
+#define LMDB_TEMP_PREFIX "temp."
+
+static struct mailbox_list *lmdb_list_alloc(void)
+{
+	struct lmdb_list *list;
+	pool_t pool = pool_alloconly_create("lmdb list", 2048);
+
+	list = p_new(pool, struct lmdb_list, 1);
+	list->list = lmdb_mailbox_list;
+	list->list.pool = pool;
+	return &list->list;
+}
+
+static int lmdb_list_init(struct mailbox_list *_list, const char **error_r)
+{
+	struct lmdb_list *list = LMDB_LIST(_list);
+
+	/* names are kept in UTF-8, and none of them becomes a path */
+	_list->set.utf8 = TRUE;
+	_list->set.no_fs_validation = TRUE;
+	return lmdb_settings_read(_list->ns->user, &list->set, error_r);
+}
+
+static void lmdb_list_deinit(struct mailbox_list *_list)
+{
+	struct lmdb_list *list = LMDB_LIST(_list);
+
+	lms_env_close(&list->env);
+	pool_unref(&list->list.pool);
+}
+
+static int lmdb_list_open_env(struct lmdb_list *list, const char *root, struct lms_error *error_r)
+{
+	struct mailbox_permissions perm;
+
+	mailbox_list_get_root_permissions(&list->list, &perm);
+	struct lms_env_settings set = {
+		.flags = list->set.any_filesystem ? LMS_ENV_ANY_FILESYSTEM : 0,
+		.dir_mode = perm.dir_create_mode,
+		.file_mode = perm.file_create_mode,
+		.gid = perm.file_create_gid,
+		.grace_secs = list->set.expunge_grace,
+	};
+	return lms_env_open(t_strconcat(root, "/"LMDB_STORE_DIR, NULL), &set, &list->env, error_r);
+}
+
+struct lms_env *lmdb_list_env(struct mailbox_list *_list)
+{
+	struct lmdb_list *list = LMDB_LIST(_list);
+	struct lms_error error;
+	const char *root;
+
+	if (list->env != NULL)
+		return list->env;
+
+	root = mailbox_list_get_root_forced(_list, MAILBOX_LIST_PATH_TYPE_DIR);
+	if (mailbox_list_mkdir_root(_list, root, MAILBOX_LIST_PATH_TYPE_DIR) < 0)
+		return NULL;
+	if (lmdb_list_open_env(list, root, &error) < 0) {
+		lmdb_list_set_error(_list, "", &error);
+		return NULL;
+	}
+	return list->env;
+}
+
+const char *const *lmdb_list_path(struct mailbox_list *list, const char *name)
+{
+	const char sep[] = { mailbox_list_get_hierarchy_sep(list), '\0' };
+
+	return *name == '\0' ? t_new(const char *, 1) : t_strsplit(name, sep);
+}
+
+int lmdb_list_lookup(struct mailbox_list *list, const char *name, struct lms_node *node_r)
+{
+	struct lms_env *env = lmdb_list_env(list);
+	struct lms_error error;
+	int ret;
+
+	if (env == NULL)
+		return -1;
+	ret = lms_node_lookup(env, lmdb_list_path(list, name), node_r, &error);
+	if (ret < 0)
+		lmdb_list_set_error(list, mailbox_list_get_vname(list, name), &error);
+	return ret;
+}
+
+int lmdb_list_submit(struct mailbox_list *list, struct lms_request *request, struct lms_reply *reply_r,
+		     struct lms_error *error_r)
+{
+	int ret;
+
+	i_assert(LMDB_LIST(list)->env != NULL);
+
+	request->no_sync = list->mail_set->parsed_fsync_mode == FSYNC_MODE_NEVER;
+	ret = lms_submit(LMDB_LIST(list)->env, request, reply_r, error_r);
+	if (ret == 0 && reply_r->warning[0] != '\0')
+		e_warning(list->ns->user->event, "%s", reply_r->warning);
+	return ret;
+}
+
+/* As lmdb_list_submit(), for requests about the mailbox with a storage name. */
+static int list_submit(struct mailbox_list *list, const char *name, struct lms_request *request,
+		       struct lms_reply *reply_r)
+{
+	struct lms_error error;
+
+	if (lmdb_list_env(list) == NULL)
+		return -1;
+	if (lmdb_list_submit(list, request, reply_r, &error) < 0) {
+		lmdb_list_set_error(list, mailbox_list_get_vname(list, name), &error);
+		return -1;
+	}
+	return 0;
+}
+
+static char lmdb_list_get_hierarchy_sep(struct mailbox_list *list ATTR_UNUSED)
+{
+	return '/';
+}
+
+int lmdb_list_folder_path(struct mailbox_list *list, uint64_t folder_id, enum mailbox_list_path_type type,
+			  const char **path_r)
+{
+	const char *root, *dir = LMDB_INDEX_DIR;
+	bool have_root;
+
+	switch (type) {
+	case MAILBOX_LIST_PATH_TYPE_ALT_DIR:
+	case MAILBOX_LIST_PATH_TYPE_ALT_MAILBOX:
+		return 0;
+	case MAILBOX_LIST_PATH_TYPE_CONTROL:
+		dir = LMDB_CONTROL_DIR;
+		have_root = lmdb_list_default_root_path(list, type, &root);
+		break;
+	case MAILBOX_LIST_PATH_TYPE_DIR:
+	case MAILBOX_LIST_PATH_TYPE_MAILBOX:
+		/* the same as the index's: core takes a mailbox with an index but without mail directory for deleted */
+		have_root = lmdb_list_default_root_path(list, MAILBOX_LIST_PATH_TYPE_INDEX, &root) ||
+			lmdb_list_default_root_path(list, type, &root);
+		break;
+	default:
+		have_root = lmdb_list_default_root_path(list, type, &root);
+		break;
+	}
+	if (!have_root)
+		return 0;
+	*path_r = t_strdup_printf("%s/%s/%"PRIx64, root, dir, folder_id);
+	return 1;
+}
+
+static int lmdb_list_get_path(struct mailbox_list *list, const char *name, enum mailbox_list_path_type type,
+			      const char **path_r)
+{
+	struct lms_node node;
+	int ret;
+
+	if (name == NULL || *name == '\0')
+		return lmdb_list_default_root_path(list, type, path_r) ? 1 : 0;
+
+	ret = lmdb_list_lookup(list, name, &node);
+	if (ret < 0)
+		return -1;
+	if (ret == 0 || node.folder_id == 0) {
+		mailbox_list_set_error(list, MAIL_ERROR_NOTFOUND, T_MAILBOX_LIST_ERR_NOT_FOUND(list, name));
+		return -1;
+	}
+	return lmdb_list_folder_path(list, node.folder_id, type, path_r);
+}
+
+static const char *lmdb_list_get_temp_prefix(struct mailbox_list *list ATTR_UNUSED, bool global ATTR_UNUSED)
+{
+	return LMDB_TEMP_PREFIX;
+}
+
+/* Remove the directories that a deleted folder leaves: all it held is derived or belongs to the folder alone. */
+static void remove_folder_files(struct mailbox_list *list, uint64_t folder_id)
+{
+	static const enum mailbox_list_path_type types[] = {
+		MAILBOX_LIST_PATH_TYPE_INDEX, MAILBOX_LIST_PATH_TYPE_INDEX_CACHE,
+		MAILBOX_LIST_PATH_TYPE_INDEX_PRIVATE, MAILBOX_LIST_PATH_TYPE_CONTROL
+	};
+	const char *path, *error;
+
+	for (unsigned int i = 0; i < N_ELEMENTS(types); i++) {
+		if (lmdb_list_folder_path(list, folder_id, types[i], &path) > 0 &&
+		    unlink_directory(path, UNLINK_DIRECTORY_FLAG_RMDIR, &error) < 0)
+			mailbox_list_set_critical(list, "Removing %s of a deleted mailbox failed: %s", path, error);
+	}
+}
+
+static int lmdb_list_delete_mailbox(struct mailbox_list *list, const char *name)
+{
+	struct lms_node node;
+	struct lms_reply reply;
+	int ret = lmdb_list_lookup(list, name, &node);
+
+	if (ret < 0)
+		return -1;
+	if (ret == 0 || node.folder_id == 0) {
+		mailbox_list_set_error(list, MAIL_ERROR_NOTFOUND, T_MAILBOX_LIST_ERR_NOT_FOUND(list, name));
+		return -1;
+	}
+
+	/* the caller has expunged all: what is there now was delivered meanwhile */
+	struct lms_request request = {
+		.op = LMS_OP_FOLDER_DELETE,
+		.u.folder_delete = { .folder_id = node.folder_id, .must_be_empty = TRUE },
+	};
+	if (list_submit(list, name, &request, &reply) < 0) {
+		if (list->error == MAIL_ERROR_EXISTS) {
+			mailbox_list_set_error(list, MAIL_ERROR_EXISTS,
+					       "New mails were added to mailbox during deletion");
+		}
+		return -1;
+	}
+	remove_folder_files(list, node.folder_id);
+	return 0;
+}
+
+static int lmdb_list_delete_dir(struct mailbox_list *list, const char *name)
+{
+	struct lms_request request = {
+		.op = LMS_OP_NODE_DELETE,
+		.u.node_delete = { .path = lmdb_list_path(list, name) },
+	};
+	struct lms_reply reply;
+	guid_128_t dir_sha128;
+
+	if (list_submit(list, name, &request, &reply) < 0) {
+		if (list->error == MAIL_ERROR_EXISTS)
+			mailbox_list_set_error(list, MAIL_ERROR_EXISTS, "Mailbox has children, delete them first");
+		return -1;
+	}
+	mailbox_name_get_sha128(mailbox_list_get_vname(list, name), dir_sha128);
+	mailbox_list_add_change(list, MAILBOX_LOG_RECORD_DELETE_DIR, dir_sha128);
+	return 0;
+}
+
+static int lmdb_list_delete_symlink(struct mailbox_list *list, const char *name ATTR_UNUSED)
+{
+	mailbox_list_set_error(list, MAIL_ERROR_NOTPOSSIBLE, "Not a symlink");
+	return -1;
+}
+
+static int lmdb_list_rename_mailbox(struct mailbox_list *oldlist, const char *oldname,
+				    struct mailbox_list *newlist, const char *newname)
+{
+	struct lms_reply reply;
+
+	if (lmdb_list_env(oldlist) == NULL || lmdb_list_env(newlist) != LMDB_LIST(oldlist)->env) {
+		mailbox_list_set_error(oldlist, MAIL_ERROR_NOTPOSSIBLE, "Can't rename mailboxes across storages.");
+		return -1;
+	}
+
+	struct lms_request request = {
+		.op = LMS_OP_NODE_RENAME,
+		.u.node_rename = {
+			.path = lmdb_list_path(oldlist, oldname),
+			.new_path = lmdb_list_path(newlist, newname),
+			/* RFC 3501 6.3.5: INBOX's inferiors stay */
+			.folder_only = strcmp(oldname, "INBOX") == 0 &&
+				(oldlist->ns->flags & NAMESPACE_FLAG_INBOX_ANY) != 0,
+		},
+	};
+	if (list_submit(oldlist, oldname, &request, &reply) < 0) {
+		if (oldlist->error == MAIL_ERROR_EXISTS) {
+			mailbox_list_set_error(oldlist, MAIL_ERROR_EXISTS,
+					       "Target mailbox already exists");
+		}
+		return -1;
+	}
+	return 0;
+}
+
+struct mailbox_list lmdb_mailbox_list = {
+	.name = LMDB_LIST_NAME,
+	/* Core's list index can't follow a store that changes without its indexes; the store itself is as fast. */
+	.props = MAILBOX_LIST_PROP_NO_MAILDIR_NAME | MAILBOX_LIST_PROP_NO_ALT_DIR |
+		 MAILBOX_LIST_PROP_AUTOCREATE_DIRS | MAILBOX_LIST_PROP_NO_LIST_INDEX,
+	.mailbox_name_max_length = MAILBOX_LIST_NAME_MAX_LENGTH,
+
+	.v = {
+		.alloc = lmdb_list_alloc,
+		.init = lmdb_list_init,
+		.deinit = lmdb_list_deinit,
+		.get_hierarchy_sep = lmdb_list_get_hierarchy_sep,
+		.get_vname = mailbox_list_default_get_vname,
+		.get_storage_name = mailbox_list_default_get_storage_name,
+		.get_path = lmdb_list_get_path,
+		.get_temp_prefix = lmdb_list_get_temp_prefix,
+		.iter_init = lmdb_list_iter_init,
+		.iter_next = lmdb_list_iter_next,
+		.iter_deinit = lmdb_list_iter_deinit,
+		.subscriptions_refresh = lmdb_list_subscriptions_refresh,
+		.set_subscribed = lmdb_list_set_subscribed,
+		.delete_mailbox = lmdb_list_delete_mailbox,
+		.delete_dir = lmdb_list_delete_dir,
+		.delete_symlink = lmdb_list_delete_symlink,
+		.rename_mailbox = lmdb_list_rename_mailbox,
+		.notify_init = lmdb_list_notify_init,
+		.notify_next = lmdb_list_notify_next,
+		.notify_deinit = lmdb_list_notify_deinit,
+		.notify_wait = lmdb_list_notify_wait,
+		.notify_flush = lmdb_list_notify_flush,
+	}
+};

@@ -1,0 +1,109 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#include "lib.h"
+#include "mail-user.h"
+#include "lmdb-compat.h"
+#include "lmdb-error.h"
+#include "lmdb-storage.h"
+
+#include <sys/stat.h>
+
+/* At once, however long ago they were expunged. */
+#define PURGE_GRACE_SECS 0
+#define PURGE_BATCH_BYTES (16 * 1024 * 1024)
+
+static struct event_category event_category_lmdb = {
+	.name = "lmdb",
+	.parent = &event_category_storage,
+};
+
+static struct mail_storage *lmdb_storage_alloc(void)
+{
+	pool_t pool = pool_alloconly_create("lmdb storage", 1024);
+	struct lmdb_storage *storage = p_new(pool, struct lmdb_storage, 1);
+
+	storage->storage = lmdb_storage;
+	storage->storage.pool = pool;
+	return &storage->storage;
+}
+
+static int lmdb_storage_create(struct mail_storage *storage, struct mail_namespace *ns, const char **error_r)
+{
+	if (strcmp(ns->list->name, LMDB_LIST_NAME) != 0) {
+		*error_r = t_strdup_printf("lmdb keeps folders itself: remove LAYOUT=%s", ns->list->name);
+		return -1;
+	}
+	storage->unique_root_dir =
+		p_strdup(storage->pool, mailbox_list_get_root_forced(ns->list, MAILBOX_LIST_PATH_TYPE_DIR));
+	return 0;
+}
+
+static void lmdb_storage_get_list_settings(const struct mail_namespace *ns ATTR_UNUSED,
+					   struct mailbox_list_settings *set)
+{
+	if (set->layout == NULL)
+		set->layout = LMDB_LIST_NAME;
+}
+
+static bool lmdb_storage_autodetect(const struct mail_namespace *ns, struct mailbox_list_settings *set)
+{
+	struct stat st;
+
+	if (set->root_dir == NULL || stat(t_strconcat(set->root_dir, "/store/data.mdb", NULL), &st) < 0)
+		return FALSE;
+	lmdb_storage_get_list_settings(ns, set);
+	return TRUE;
+}
+
+static int purge_list(struct mail_storage *storage, struct mailbox_list *list)
+{
+	struct lms_request request = {
+		.op = LMS_OP_COLLECT,
+		.u.collect = { .grace_secs = PURGE_GRACE_SECS, .max_bytes = PURGE_BATCH_BYTES },
+	};
+	struct lms_reply reply;
+	struct lms_error error;
+
+	if (lmdb_list_env(list) == NULL) {
+		mail_storage_copy_list_error(storage, list);
+		return -1;
+	}
+	do {
+		if (lmdb_list_submit(list, &request, &reply, &error) < 0) {
+			lmdb_storage_set_error(storage, "", &error);
+			return -1;
+		}
+	} while (reply.more);
+	return 0;
+}
+
+static int lmdb_storage_purge(struct mail_storage *storage)
+{
+	struct mail_namespace *ns;
+
+	/* namespaces of one storage share one store */
+	for (ns = storage->user->namespaces; ns != NULL; ns = ns->next) {
+		if (ns->storage == storage)
+			return purge_list(storage, ns->list);
+	}
+	return 0;
+}
+
+struct mail_storage lmdb_storage = {
+	.name = LMDB_STORAGE_NAME,
+	.class_flags = MAIL_STORAGE_CLASS_FLAG_UNIQUE_ROOT |
+		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_GUIDS |
+		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_SAVE_GUIDS |
+		MAIL_STORAGE_CLASS_FLAG_BINARY_DATA,
+	.event_category = &event_category_lmdb,
+
+	.v = {
+		.alloc = lmdb_storage_alloc,
+		.create = lmdb_storage_create,
+		.destroy = index_storage_destroy,
+		.get_list_settings = lmdb_storage_get_list_settings,
+		.autodetect = lmdb_storage_autodetect,
+		.mailbox_alloc = lmdb_mailbox_alloc,
+		.purge = lmdb_storage_purge,
+	}
+};
