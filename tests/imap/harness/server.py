@@ -68,9 +68,11 @@ def process_children():
 
 
 def process_start_time(pid):
+    """Start time of a process, which tells it from a later one of the same id; None if it ended."""
     with contextlib.suppress(OSError):
         with open('/proc/%d/stat' % pid) as file:
-            return file.read().rpartition(')')[2].split()[19]
+            fields = file.read().rpartition(')')[2].split()
+        return None if fields[0] == 'Z' else fields[19]
     return None
 
 
