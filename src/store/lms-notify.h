@@ -15,4 +15,8 @@
    Returns 0 or -1. */
 int lms_notify_path(struct lms_env *env, uint64_t folder_id, char **path_r, struct lms_error *error_r);
 
+/* Write to the notify files of a folder and of the store, if they exist: for changes that aren't in the store yet. Done
+   by lms_submit() for its own. Failure isn't reported: watchers also look from time to time. */
+void lms_notify_touch(struct lms_env *env, uint64_t folder_id);
+
 #endif

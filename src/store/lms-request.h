@@ -170,15 +170,21 @@ struct lms_sync {
 };
 
 /*
- * Add data to a body under construction: the way to save what doesn't fit in memory in bounded transactions.
- * body_id 0 starts one, else size so far must be a multiple of LMS_CHUNK_MAX. Reply: body_id.
- * The body stays this process's (by a lock that the kernel releases at its death) until it is saved with
- * LMS_SAVE_STAGED or given up with lms_stage_abort(); after that, or without its owner, it is garbage.
+ * Add data to bodies under construction: the way to save what doesn't fit in memory in bounded transactions. A body
+ * stays this process's (by a lock that the kernel releases at its death) until it is saved with LMS_SAVE_STAGED or
+ * given up with lms_stage_abort(); after that, or without its owner, it is garbage.
  */
-struct lms_stage {
-	uint64_t body_id;
+struct lms_stage_part {
+	/* In: 0 starts a body, else the one to go on with, whose size so far is a multiple of LMS_CHUNK_MAX.
+	   Out: its id. */
+	uint64_t *body_id;
 	const void *data;
 	size_t size;
+};
+
+struct lms_stage {
+	const struct lms_stage_part *parts;
+	unsigned int count;
 };
 
 struct lms_subscribe {
@@ -233,7 +239,6 @@ struct lms_reply {
 	struct lms_folder folder;
 	/* The folder's change counter before the request. */
 	uint64_t change_before;
-	uint64_t body_id;
 	uint64_t collected_bytes;
 	bool more;
 	/* Empty, or one line that the administrator should see (the file nears the smallest address-space limit). */

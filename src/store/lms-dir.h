@@ -1,0 +1,22 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#ifndef LMS_DIR_H
+#define LMS_DIR_H
+
+#include "lms.h"
+
+/* The store's directory: what is in it and who may use it. */
+
+/* Make directory and lock file where they are missing and check the file system. Returns the lock file's descriptor,
+   or -1. */
+int lms_dir_open(const char *dir, const struct lms_env_settings *set, struct lms_error *error_r);
+/* Before LMDB opens its files: is there a data file, and how large is it? Reserves the disk space of LMDB's lock file,
+   which is written through a map. */
+int lms_dir_prepare(int lock_fd, const char *dir, const struct lms_env_settings *set, uint64_t *file_bytes_r,
+		    bool *is_new_r, struct lms_error *error_r);
+/* Note in the lock file that there is a store, so that a lost data file isn't taken for a new one. */
+int lms_dir_mark_created(int lock_fd, const char *dir, struct lms_error *error_r);
+/* Give LMDB's new files to the group of the settings. */
+int lms_dir_set_group(const char *dir, const struct lms_env_settings *set, struct lms_error *error_r);
+
+#endif

@@ -1,0 +1,441 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#define _GNU_SOURCE
+#include "lms-private.h"
+#include "lms-dir.h"
+#include "lms-guard.h"
+#include "lms-lock.h"
+#include "lms-map.h"
+#include "lms-request.h"
+#include "lms-txn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#if MDB_VERSION_MAJOR != 0 || MDB_VERSION_MINOR != 9
+#  error LMDB 0.9 is needed: the file format of 1.0 is another one
+#endif
+
+/* Batches of garbage that the last close frees at most, and bytes of each */
+#define CLOSE_BATCHES 4
+#define CLOSE_BATCH_BYTES (4u << 20)
+
+static struct lms_env *environments;
+static unsigned int fork_count;
+
+static void count_fork(void)
+{
+	fork_count++;
+}
+
+int lms_env_usable(const struct lms_env *env, struct lms_error *error_r)
+{
+	if (env->fork_count != fork_count) {
+		return lms_fail(error_r, LMS_IO, "%s/" LMS_FILE_DATA " was opened by the parent process and can't be used "
+				"after a fork", env->dir);
+	}
+	if (env->poison.code != LMS_OK) {
+		if (error_r != NULL)
+			*error_r = env->poison;
+		return -1;
+	}
+	return 0;
+}
+
+static struct lms_env *find_open(const char *data_path)
+{
+	struct lms_env *env;
+	struct stat st;
+
+	if (environments == NULL || stat(data_path, &st) < 0)
+		return NULL;
+	for (env = environments; env != NULL; env = env->next) {
+		if (env->dev == st.st_dev && env->ino == st.st_ino && env->fork_count == fork_count)
+			return env;
+	}
+	return NULL;
+}
+
+/* A failed assertion of LMDB: the file is damaged. Without a guard it aborts the process. */
+static void handle_assert(MDB_env *mdb, const char *text)
+{
+	(void)mdb;
+	(void)text;
+	lms_guard_fault();
+}
+
+static int open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < LMS_DB_COUNT && rc == 0; i++)
+		rc = mdb_dbi_open(mdb, lms_db_name(i), i == LMS_DB_META ? 0 : flags, &env->dbi[i]);
+	return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+}
+
+static int guarded_open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
+{
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = open_dbis(env, mdb, flags);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+/* Returns 1 and fills env from the store's meta record, 0 if the store is empty, -1 on error. */
+static int read_meta(struct lms_env *env, struct lms_txn *txn)
+{
+	struct lms_value value;
+	struct lms_meta meta;
+	struct lms_key key;
+	MDB_stat stat;
+	int ret;
+
+	env->dbi[LMS_DB_META] = 1;
+	lms_key_meta(&key);
+	ret = lms_get(txn, LMS_DB_META, &key, &value);
+	if (ret < 0)
+		return -1;
+	if (ret == 0) {
+		if (mdb_stat(txn->mdb, env->dbi[LMS_DB_META], &stat) == 0 && stat.ms_entries == 0)
+			return 0;
+		return lms_fail_record(txn->error, env, "meta is missing");
+	}
+	if (lms_meta_decode(&value, &meta) < 0)
+		return lms_fail_record(txn->error, env, "meta");
+	if (meta.format > LMS_FORMAT) {
+		return lms_fail(txn->error, LMS_NEWER, "%s/" LMS_FILE_DATA " has format %u, but this version knows only %u: "
+				"update this installation", env->dir, (unsigned int)meta.format, LMS_FORMAT);
+	}
+	memcpy(env->guid, meta.guid, sizeof(env->guid));
+	return 1;
+}
+
+static int open_existing(struct lms_env *env, struct lms_error *error_r)
+{
+	struct lms_txn txn;
+	int ret, rc;
+
+	memset(&txn, 0, sizeof(txn));
+	txn.env = env;
+	txn.error = error_r;
+	rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn.mdb);
+	if (rc == MDB_READERS_FULL && mdb_reader_check(env->mdb, NULL) == 0)
+		rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn.mdb);
+	if (rc != 0)
+		return lms_fail_mdb(error_r, env, rc, "begin of transaction");
+	/* The handles last only if the transaction is committed. */
+	rc = mdb_dbi_open(txn.mdb, NULL, 0, &env->dbi[LMS_DB_META]);
+	ret = rc == 0 ? read_meta(env, &txn) : lms_fail_mdb(error_r, env, rc, "open");
+	if (ret > 0) {
+		rc = guarded_open_dbis(env, txn.mdb, 0);
+		if (rc == 0) {
+			rc = mdb_txn_commit(txn.mdb);
+			txn.mdb = NULL;
+		}
+		if (rc != 0)
+			ret = lms_fail_mdb(error_r, env, rc, "open");
+	}
+	if (txn.mdb != NULL)
+		mdb_txn_abort(txn.mdb);
+	return ret;
+}
+
+static int create_records(struct lms_env *env, struct lms_txn *txn)
+{
+	uint8_t head[LMS_RECORD_HEAD];
+	struct lms_buffer buf;
+	struct lms_meta meta;
+	struct lms_key key;
+	int ret, rc = open_dbis(env, txn->mdb, MDB_CREATE);
+
+	if (rc != 0) {
+		txn->rc = rc;
+		return lms_fail_mdb(txn->error, env, rc, "creation");
+	}
+	memset(&meta, 0, sizeof(meta));
+	meta.format = LMS_FORMAT;
+	meta.next_node_id = meta.next_folder_id = meta.next_body_id = meta.next_garbage = 1;
+	if (getrandom(meta.guid, sizeof(meta.guid), 0) != sizeof(meta.guid))
+		return lms_fail_errno(txn->error, errno, "getrandom", env->dir);
+	memcpy(env->guid, meta.guid, sizeof(env->guid));
+	lms_buffer_init(&buf);
+	lms_meta_encode(&meta, head, &buf);
+	lms_key_meta(&key);
+	ret = lms_put_buffer(txn, LMS_DB_META, &key, head, &buf);
+	lms_buffer_free(&buf);
+	return ret;
+}
+
+static int create_new(struct lms_env *env, struct lms_error *error_r)
+{
+	struct lms_txn txn;
+
+	if (lms_txn_write(&txn, env, error_r) < 0)
+		return -1;
+	if (create_records(env, &txn) < 0) {
+		lms_txn_abort(&txn);
+		return -1;
+	}
+	return lms_txn_commit(&txn, false);
+}
+
+static int open_content(struct lms_env *env, struct lms_error *error_r)
+{
+	int ret, err;
+
+	ret = open_existing(env, error_r);
+	if (ret != 0)
+		return ret < 0 ? -1 : 0;
+	if ((err = lms_lock_wait(env->lock_fd, LMS_LOCK_LEADER)) != 0)
+		return lms_fail_errno(error_r, err, "fcntl", env->dir);
+	ret = create_new(env, error_r);
+	lms_lock_drop(env->lock_fd, LMS_LOCK_LEADER);
+	if (ret == 0)
+		ret = lms_dir_mark_created(env->lock_fd, env->dir, error_r);
+	return ret;
+}
+
+static int check_file(struct lms_env *env, struct lms_error *error_r)
+{
+	struct stat st;
+	int fd, rc;
+
+	rc = mdb_env_get_fd(env->mdb, &fd);
+	if (rc != 0)
+		return lms_fail_mdb(error_r, env, rc, "open");
+	/* LMDB leaves it to us, as it is the one descriptor that programs can get. */
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fstat(fd, &st) < 0)
+		return lms_fail_errno(error_r, errno, "fstat", env->dir);
+	env->dev = st.st_dev;
+	env->ino = st.st_ino;
+	if ((uint64_t)st.st_size < lms_map_file_used(env)) {
+		return lms_fail(error_r, LMS_DAMAGED, "%s/" LMS_FILE_DATA " is damaged: it has only %llu of %llu bytes: "
+				"restore it from a backup", env->dir, (unsigned long long)st.st_size,
+				(unsigned long long)lms_map_file_used(env));
+	}
+	return 0;
+}
+
+static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *error_r)
+{
+	mode_t old_umask;
+	int rc;
+
+	rc = mdb_env_create(&env->mdb);
+	if (rc != 0) {
+		env->mdb = NULL;
+		return lms_fail_mdb(error_r, env, rc, "open");
+	}
+	if (lms_map_choose(env, file_bytes, 0, 0, &env->map_size, error_r) < 0)
+		return -1;
+	mdb_env_set_mapsize(env->mdb, env->map_size);
+	mdb_env_set_maxdbs(env->mdb, LMS_DB_COUNT);
+	mdb_env_set_maxreaders(env->mdb, LMS_MAX_READERS);
+	mdb_env_set_assert(env->mdb, handle_assert);
+	old_umask = umask(0);
+	rc = mdb_env_open(env->mdb, env->dir, MDB_NOTLS, env->set.file_mode);
+	umask(old_umask);
+	if (rc != 0)
+		return lms_fail_mdb(error_r, env, rc, "open");
+	if (check_file(env, error_r) < 0)
+		return -1;
+	(void)mdb_reader_check(env->mdb, NULL);
+	return 0;
+}
+
+static void close_mdb(struct lms_env *env)
+{
+	if (env->read_txn != NULL)
+		mdb_txn_abort(env->read_txn);
+	env->read_txn = NULL;
+	if (env->mdb != NULL)
+		mdb_env_close(env->mdb);
+	env->mdb = NULL;
+}
+
+/* With the lock on LMS_LOCK_OPEN held */
+static int open_locked(struct lms_env *env, struct lms_error *error_r)
+{
+	uint64_t file_bytes;
+	bool is_new;
+
+	if (lms_dir_prepare(env->lock_fd, env->dir, &env->set, &file_bytes, &is_new, error_r) < 0)
+		return -1;
+	if (open_mdb(env, file_bytes, error_r) < 0 ||
+	    (is_new && lms_dir_set_group(env->dir, &env->set, error_r) < 0) ||
+	    open_content(env, error_r) < 0) {
+		close_mdb(env);
+		return -1;
+	}
+	return 0;
+}
+
+static int open_and_lock(struct lms_env *env, struct lms_error *error_r)
+{
+	int ret, err;
+
+	if ((err = lms_lock_wait(env->lock_fd, LMS_LOCK_OPEN)) != 0)
+		return lms_fail_errno(error_r, err, "fcntl", env->dir);
+	ret = open_locked(env, error_r);
+	lms_lock_drop(env->lock_fd, LMS_LOCK_OPEN);
+	return ret;
+}
+
+static void close_and_lock(struct lms_env *env)
+{
+	int err = lms_lock_wait(env->lock_fd, LMS_LOCK_OPEN);
+
+	close_mdb(env);
+	if (err == 0)
+		lms_lock_drop(env->lock_fd, LMS_LOCK_OPEN);
+}
+
+int lms_env_reopen(struct lms_env *env, struct lms_error *error_r)
+{
+	if (env->read_depth > 0)
+		return lms_fail_mdb(error_r, env, MDB_PANIC, "begin of transaction");
+	close_and_lock(env);
+	if (open_and_lock(env, error_r) < 0) {
+		if (error_r != NULL)
+			env->poison = *error_r;
+		else
+			lms_fail_mdb(&env->poison, env, MDB_PANIC, "reopen");
+		return -1;
+	}
+	return 0;
+}
+
+static void env_free(struct lms_env *env)
+{
+	if (env->lock_fd >= 0)
+		close(env->lock_fd);
+	free(env->staged);
+	free(env->get_buffer);
+	free(env->dir);
+	free(env);
+}
+
+static struct lms_env *env_alloc(const char *dir, const struct lms_env_settings *set)
+{
+	struct lms_env *env = calloc(1, sizeof(*env));
+
+	if (env == NULL)
+		return NULL;
+	env->refcount = 1;
+	env->lock_fd = -1;
+	env->set = *set;
+	env->fork_count = fork_count;
+	env->dir = strdup(dir);
+	if (env->dir == NULL) {
+		env_free(env);
+		return NULL;
+	}
+	return env;
+}
+
+static int env_open_new(const char *dir, const struct lms_env_settings *set, struct lms_env **env_r,
+			struct lms_error *error_r)
+{
+	static bool watching_forks;
+	struct lms_env *env = env_alloc(dir, set);
+
+	if (env == NULL)
+		return lms_fail_errno(error_r, ENOMEM, "malloc", dir);
+	if (!watching_forks) {
+		pthread_atfork(NULL, NULL, count_fork);
+		watching_forks = true;
+	}
+	env->lock_fd = lms_dir_open(dir, set, error_r);
+	if (env->lock_fd < 0) {
+		env_free(env);
+		return -1;
+	}
+	lms_guard_install();
+	if (open_and_lock(env, error_r) < 0) {
+		lms_guard_remove();
+		env_free(env);
+		return -1;
+	}
+	env->next = environments;
+	environments = env;
+	*env_r = env;
+	return 0;
+}
+
+int lms_env_open(const char *dir, const struct lms_env_settings *set, struct lms_env **env_r,
+		 struct lms_error *error_r)
+{
+	char data_path[PATH_MAX];
+	struct lms_env *env;
+
+	*env_r = NULL;
+	if ((size_t)snprintf(data_path, sizeof(data_path), "%s/" LMS_FILE_DATA, dir) >= sizeof(data_path))
+		return lms_fail(error_r, LMS_INVALID, "Path is too long: %s", dir);
+	env = find_open(data_path);
+	if (env != NULL) {
+		env->refcount++;
+		*env_r = env;
+		return 0;
+	}
+	return env_open_new(dir, set, env_r, error_r);
+}
+
+static void collect_at_close(struct lms_env *env)
+{
+	struct lms_request request;
+	struct lms_reply reply;
+	unsigned int i;
+
+	memset(&request, 0, sizeof(request));
+	request.op = LMS_OP_COLLECT;
+	request.no_sync = env->last_no_sync;
+	request.u.collect.grace_secs = env->set.grace_secs;
+	request.u.collect.max_bytes = CLOSE_BATCH_BYTES;
+	for (i = 0; i < CLOSE_BATCHES; i++) {
+		if (lms_submit(env, &request, &reply, NULL) < 0 || !reply.more)
+			break;
+	}
+}
+
+void lms_env_close(struct lms_env **_env)
+{
+	struct lms_env *env = *_env, **envp;
+
+	*_env = NULL;
+	if (env == NULL || --env->refcount > 0)
+		return;
+	for (envp = &environments; *envp != env; envp = &(*envp)->next) ;
+	*envp = env->next;
+	/* In a child, LMDB's part is the parent's: its locks and reader slots too. */
+	if (env->fork_count == fork_count) {
+		if (env->made_garbage && env->poison.code == LMS_OK)
+			collect_at_close(env);
+		close_and_lock(env);
+	}
+	env_free(env);
+	lms_guard_remove();
+}
+
+const char *lms_env_dir(const struct lms_env *env)
+{
+	return env->dir;
+}
+
+void lms_env_guid(const struct lms_env *env, uint8_t guid_r[LMS_GUID_SIZE])
+{
+	memcpy(guid_r, env->guid, LMS_GUID_SIZE);
+}

@@ -1,0 +1,44 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#ifndef LMS_GUARD_H
+#define LMS_GUARD_H
+
+#include <setjmp.h>
+
+/*
+ * LMDB trusts its file: a page that is missing (truncated file) or damaged makes it read outside of the file or fail
+ * an assertion. A guard around its calls turns both into LMS_RC_FAULT.
+ *
+ *	struct lms_guard guard;
+ *
+ *	if (sigsetjmp(guard.jump, 0) != 0)
+ *		return LMS_RC_FAULT;
+ *	lms_guard_enter(&guard);
+ *	rc = mdb_...;
+ *	lms_guard_leave(&guard);
+ */
+struct lms_guard {
+	sigjmp_buf jump;
+	struct lms_guard *outer;
+};
+
+extern struct lms_guard *volatile lms_guard_top;
+
+static inline void lms_guard_enter(struct lms_guard *guard)
+{
+	guard->outer = lms_guard_top;
+	lms_guard_top = guard;
+}
+
+static inline void lms_guard_leave(struct lms_guard *guard)
+{
+	lms_guard_top = guard->outer;
+}
+
+/* Install and remove the handlers of SIGBUS and SIGSEGV. Outside of a guard they hand on to the previous ones. */
+void lms_guard_install(void);
+void lms_guard_remove(void);
+/* Leave the innermost guard with LMS_RC_FAULT; returns only if there is none. */
+void lms_guard_fault(void);
+
+#endif

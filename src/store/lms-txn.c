@@ -1,0 +1,480 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#include "lms-txn.h"
+#include "lms-guard.h"
+#include "lms-map.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Records are kept below this; more is the sign of a damaged page. */
+#define VALUE_MAX (4u << 20)
+/* How often beginning a transaction is tried again after what may have gone away */
+#define BEGIN_TRIES 8
+
+static const char *const db_names[LMS_DB_COUNT] = {
+	NULL, "nodes", "names", "folders", "messages", "keywords", "changes", "bodies", "bodyrefs", "garbage", "staging",
+	"subscribed", "attributes"
+};
+
+const char *lms_db_name(enum lms_db db)
+{
+	return db_names[db];
+}
+
+static int fail(struct lms_txn *txn, int rc, const char *action, enum lms_db db)
+{
+	char what[64];
+
+	txn->rc = rc;
+	snprintf(what, sizeof(what), "%s %s", action, db == LMS_DB_META ? "meta" : db_names[db]);
+	return lms_fail_mdb(txn->error, txn->env, rc, what);
+}
+
+/* What can be done about a transaction that doesn't begin. Returns 0 to try again. */
+static int recover_begin(struct lms_env *env, int rc, unsigned int try, struct lms_error *error_r)
+{
+	switch (rc) {
+	case MDB_MAP_RESIZED:
+		return lms_map_grow(env, 0, error_r);
+	case MDB_READERS_FULL:
+		if (try == 0 && mdb_reader_check(env->mdb, NULL) == 0)
+			return 0;
+		break;
+	case MDB_BAD_RSLOT:
+		if (env->read_txn != NULL) {
+			mdb_txn_abort(env->read_txn);
+			env->read_txn = NULL;
+			return 0;
+		}
+		break;
+	case EINVAL:
+	case MDB_PANIC:
+		/* Another program destroyed the mutex, or the last commit failed half-way. */
+		if (try == 0)
+			return lms_env_reopen(env, error_r);
+		break;
+	}
+	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
+}
+
+static int begin_read(struct lms_env *env, struct lms_error *error_r)
+{
+	unsigned int try;
+	int rc = 0;
+
+	if (lms_env_usable(env, error_r) < 0)
+		return -1;
+	for (try = 0; try < BEGIN_TRIES; try++) {
+		if (env->read_txn != NULL)
+			rc = mdb_txn_renew(env->read_txn);
+		else
+			rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &env->read_txn);
+		if (rc == 0)
+			return 0;
+		if (recover_begin(env, rc, try, error_r) < 0)
+			return -1;
+	}
+	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
+}
+
+int lms_read_begin(struct lms_env *env, struct lms_error *error_r)
+{
+	if (env->read_depth == 0 && begin_read(env, error_r) < 0)
+		return -1;
+	env->read_depth++;
+	return 0;
+}
+
+void lms_read_end(struct lms_env *env)
+{
+	if (--env->read_depth == 0)
+		mdb_txn_reset(env->read_txn);
+}
+
+int lms_txn_read(struct lms_txn *txn, struct lms_env *env, struct lms_error *error_r)
+{
+	if (lms_read_begin(env, error_r) < 0)
+		return -1;
+	memset(txn, 0, sizeof(*txn));
+	txn->env = env;
+	txn->mdb = env->read_txn;
+	txn->error = error_r;
+	return 0;
+}
+
+void lms_txn_read_end(struct lms_txn *txn)
+{
+	lms_read_end(txn->env);
+}
+
+int lms_txn_write(struct lms_txn *txn, struct lms_env *env, struct lms_error *error_r)
+{
+	unsigned int try;
+	int rc = 0;
+
+	memset(txn, 0, sizeof(*txn));
+	txn->env = env;
+	txn->error = error_r;
+	if (lms_env_usable(env, error_r) < 0)
+		return -1;
+	for (try = 0; try < BEGIN_TRIES; try++) {
+		rc = mdb_txn_begin(env->mdb, NULL, 0, &txn->mdb);
+		if (rc == 0)
+			return 0;
+		if (recover_begin(env, rc, try, error_r) < 0)
+			return -1;
+	}
+	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
+}
+
+static int guarded_commit(MDB_txn *mdb)
+{
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_txn_commit(mdb);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+int lms_txn_commit(struct lms_txn *txn, bool no_sync)
+{
+	struct lms_env *env = txn->env;
+	int rc;
+
+	if (no_sync)
+		mdb_env_set_flags(env->mdb, MDB_NOSYNC, 1);
+	rc = guarded_commit(txn->mdb);
+	if (rc == LMS_RC_FAULT)
+		mdb_txn_abort(txn->mdb);
+	txn->mdb = NULL;
+	if (no_sync)
+		mdb_env_set_flags(env->mdb, MDB_NOSYNC, 0);
+	if (rc == 0)
+		return 0;
+	txn->rc = rc;
+	if (rc == EIO && lms_map_disk_full(env, &rc))
+		return lms_fail_mdb(txn->error, env, rc, "commit");
+	return lms_fail_mdb(txn->error, env, rc, "commit");
+}
+
+void lms_txn_abort(struct lms_txn *txn)
+{
+	if (txn->mdb != NULL)
+		mdb_txn_abort(txn->mdb);
+	txn->mdb = NULL;
+}
+
+/* Check a value where the guard catches a part of it that isn't there. */
+static int check_value(const MDB_val *key, const MDB_val *val, struct lms_value *value_r)
+{
+	const uint8_t *bytes = val->mv_data;
+	uint32_t checksum;
+
+	if (val->mv_size < LMS_RECORD_OVERHEAD || val->mv_size > VALUE_MAX || key->mv_size > LMS_KEY_MAX)
+		return LMS_RC_CHECKSUM;
+	memcpy(value_r->head, bytes, LMS_RECORD_HEAD);
+	value_r->data = bytes + LMS_RECORD_OVERHEAD;
+	value_r->size = val->mv_size - LMS_RECORD_OVERHEAD;
+	checksum = lms_record_checksum(key->mv_data, key->mv_size, value_r->head, value_r->data, value_r->size);
+	if (checksum != lms_get_be32(bytes + LMS_RECORD_HEAD))
+		return LMS_RC_CHECKSUM;
+	if (value_r->head[0] != LMS_RECORD_VERSION)
+		return value_r->head[0] > LMS_RECORD_VERSION ? LMS_RC_NEWER : LMS_RC_CHECKSUM;
+	return 0;
+}
+
+static MDB_val mdb_key(const struct lms_key *key)
+{
+	MDB_val val = { key->size, (void *)(uintptr_t)key->data };
+
+	return val;
+}
+
+static int guarded_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
+{
+	struct lms_guard guard;
+	MDB_val val;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_get(mdb, dbi, key, &val);
+	if (rc == 0)
+		rc = check_value(key, &val, value_r);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+int lms_get(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, struct lms_value *value_r)
+{
+	MDB_val mkey = mdb_key(key);
+	int rc = guarded_get(txn->mdb, txn->env->dbi[db], &mkey, value_r);
+
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	return rc == 0 ? 1 : fail(txn, rc, "read of", db);
+}
+
+static void fill_value(void *dest, const MDB_val *key, const uint8_t head[LMS_RECORD_HEAD], const void *data,
+		       size_t size)
+{
+	uint8_t *bytes = dest;
+
+	memcpy(bytes, head, LMS_RECORD_HEAD);
+	lms_put_be32(bytes + LMS_RECORD_HEAD, lms_record_checksum(key->mv_data, key->mv_size, head, data, size));
+	if (size > 0)
+		memcpy(bytes + LMS_RECORD_OVERHEAD, data, size);
+}
+
+static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, MDB_val *val)
+{
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_put(mdb, dbi, key, val, MDB_RESERVE);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+int lms_put(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+	    const void *data, size_t size)
+{
+	MDB_val mkey = mdb_key(key), val = { LMS_RECORD_OVERHEAD + size, NULL };
+	int rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &val);
+
+	if (rc != 0)
+		return fail(txn, rc, "write to", db);
+	fill_value(val.mv_data, &mkey, head, data, size);
+	txn->dirty = true;
+	return 0;
+}
+
+int lms_put_buffer(struct lms_txn *txn, enum lms_db db, const struct lms_key *key,
+		   const uint8_t head[LMS_RECORD_HEAD], const struct lms_buffer *buf)
+{
+	if (buf->failed)
+		return fail(txn, ENOMEM, "write to", db);
+	return lms_put(txn, db, key, head, buf->data, buf->size);
+}
+
+static int guarded_del(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key)
+{
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_del(mdb, dbi, key, NULL);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+int lms_del(struct lms_txn *txn, enum lms_db db, const struct lms_key *key)
+{
+	MDB_val mkey = mdb_key(key);
+	int rc = guarded_del(txn->mdb, txn->env->dbi[db], &mkey);
+
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		return fail(txn, rc, "delete from", db);
+	txn->dirty = true;
+	return 1;
+}
+
+int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db db)
+{
+	int rc;
+
+	memset(cursor, 0, sizeof(*cursor));
+	cursor->txn = txn;
+	cursor->db = db;
+	rc = mdb_cursor_open(txn->mdb, txn->env->dbi[db], &cursor->mdb);
+	if (rc != 0) {
+		cursor->mdb = NULL;
+		return fail(txn, rc, "read of", db);
+	}
+	return 0;
+}
+
+void lms_cursor_close(struct lms_cursor *cursor)
+{
+	if (cursor->mdb != NULL)
+		mdb_cursor_close(cursor->mdb);
+	cursor->mdb = NULL;
+}
+
+static int guarded_cursor_get(MDB_cursor *mdb, MDB_val *key, MDB_val *val, MDB_cursor_op op, struct lms_value *value_r)
+{
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_cursor_get(mdb, key, val, op);
+	if (rc == 0 && value_r != NULL)
+		rc = check_value(key, val, value_r);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+static int cursor_get(struct lms_cursor *cursor, MDB_val *key, MDB_cursor_op op, struct lms_value *value_r,
+		      size_t *value_size_r)
+{
+	MDB_val val;
+	int rc = guarded_cursor_get(cursor->mdb, key, &val, op, value_r);
+
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		return fail(cursor->txn, rc, "read of", cursor->db);
+	cursor->deleted = false;
+	cursor->key = key->mv_data;
+	cursor->key_size = key->mv_size;
+	if (value_size_r != NULL)
+		*value_size_r = val.mv_size;
+	return 1;
+}
+
+int lms_cursor_seek(struct lms_cursor *cursor, const struct lms_key *key)
+{
+	MDB_val mkey = mdb_key(key);
+
+	return cursor_get(cursor, &mkey, MDB_SET_RANGE, &cursor->value, NULL);
+}
+
+int lms_cursor_seek_unread(struct lms_cursor *cursor, const struct lms_key *key, size_t *value_size_r)
+{
+	MDB_val mkey = mdb_key(key);
+
+	return cursor_get(cursor, &mkey, MDB_SET_RANGE, NULL, value_size_r);
+}
+
+int lms_cursor_next(struct lms_cursor *cursor)
+{
+	MDB_val mkey = { 0, NULL };
+
+	return cursor_get(cursor, &mkey, MDB_NEXT, &cursor->value, NULL);
+}
+
+int lms_cursor_last(struct lms_cursor *cursor)
+{
+	MDB_val mkey = { 0, NULL };
+
+	return cursor_get(cursor, &mkey, MDB_LAST, &cursor->value, NULL);
+}
+
+static int guarded_cursor_put(MDB_cursor *mdb, MDB_val *key, MDB_val *val)
+{
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_cursor_put(mdb, key, val, MDB_CURRENT | MDB_RESERVE);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_HEAD], const void *data, size_t size)
+{
+	uint8_t key[LMS_KEY_MAX];
+	MDB_val mkey = { cursor->key_size, key }, val = { LMS_RECORD_OVERHEAD + size, NULL };
+	int rc;
+
+	memcpy(key, cursor->key, cursor->key_size);
+	rc = guarded_cursor_put(cursor->mdb, &mkey, &val);
+	if (rc != 0)
+		return fail(cursor->txn, rc, "write to", cursor->db);
+	fill_value(val.mv_data, &mkey, head, data, size);
+	cursor->txn->dirty = true;
+	return 0;
+}
+
+static int guarded_cursor_del(MDB_cursor *mdb)
+{
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_cursor_del(mdb, 0);
+	lms_guard_leave(&guard);
+	return rc;
+}
+
+int lms_cursor_del(struct lms_cursor *cursor)
+{
+	int rc = guarded_cursor_del(cursor->mdb);
+
+	if (rc != 0)
+		return fail(cursor->txn, rc, "delete from", cursor->db);
+	cursor->deleted = true;
+	cursor->txn->dirty = true;
+	return 0;
+}
+
+int lms_txn_count(struct lms_txn *txn, enum lms_db db, uint64_t *count_r)
+{
+	MDB_stat stat;
+	int rc = mdb_stat(txn->mdb, txn->env->dbi[db], &stat);
+
+	if (rc != 0)
+		return fail(txn, rc, "read of", db);
+	*count_r = stat.ms_entries;
+	return 0;
+}
+
+static int guarded_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
+{
+	struct lms_guard guard;
+	MDB_val key, val;
+	size_t count;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	while ((rc = mdb_cursor_get(mdb, &key, &val, MDB_NEXT)) == 0) {
+		if (val.mv_size < sizeof(count)) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
+		memcpy(&count, val.mv_data, sizeof(count));
+		*pages_r += count;
+	}
+	lms_guard_leave(&guard);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r)
+{
+	MDB_cursor *mdb;
+	/* The list of free pages is the database with handle 0. */
+	int rc = mdb_cursor_open(txn->mdb, 0, &mdb);
+
+	*pages_r = 0;
+	if (rc == 0) {
+		rc = guarded_free_pages(mdb, pages_r);
+		mdb_cursor_close(mdb);
+	}
+	if (rc != 0) {
+		txn->rc = rc;
+		return lms_fail_mdb(txn->error, txn->env, rc, "read of free pages");
+	}
+	return 0;
+}
