@@ -22,6 +22,8 @@ def only(*formats):
 class ServerTest(unittest.TestCase):
     # Configuration added to the server's; @DIR@ is its directory, @FORMAT@ the mail format.
     config = ''
+    # The same, only for Dovecot's own formats.
+    foreign_config = ''
     # Mail plugins besides the format's own.
     plugins = ''
     # Options of mail_location, e.g. {'index': 'MEMORY'}.
@@ -38,7 +40,8 @@ class ServerTest(unittest.TestCase):
 
     @classmethod
     def new_server(cls):
-        return Server(cls.options, config=cls.config, plugins=cls.plugins, limits=cls.limits,
+        config = cls.config + (cls.foreign_config if cls.options.format != 'lmdb' else '')
+        return Server(cls.options, config=config, plugins=cls.plugins, limits=cls.limits,
                       location=mail_location(cls.options.format, **cls.location))
 
     def setUp(self):
