@@ -23,23 +23,18 @@ static int scan(struct lms_txn *txn, uint64_t folder_id, keyword_func *func, voi
 	lms_key_id(&prefix, folder_id);
 	if (lms_cursor_open(&cursor, txn, LMS_DB_KEYWORDS) < 0)
 		return -1;
-	ret = lms_cursor_seek(&cursor, &prefix);
-	while (ret > 0 && lms_key_has_prefix(cursor.key, cursor.key_size, &prefix)) {
-		name = lms_string_decode(&cursor.value);
-		if (name == NULL || cursor.key_size != 12) {
-			ret = lms_fail_record(txn->error, txn->env, "keyword");
-			break;
-		}
-		ret = func(lms_key_get_number(cursor.key), name, context);
-		if (ret != 0)
-			break;
-		ret = lms_cursor_next(&cursor);
-		if (ret == 0)
-			break;
-		if (ret > 0 && !lms_key_has_prefix(cursor.key, cursor.key_size, &prefix)) {
+	for (ret = lms_cursor_seek(&cursor, &prefix); ret > 0; ret = lms_cursor_next(&cursor)) {
+		if (!lms_key_has_prefix(cursor.key, cursor.key_size, &prefix)) {
 			ret = 0;
 			break;
 		}
+		name = lms_string_decode(&cursor.value);
+		if (name == NULL || cursor.key_size != 12)
+			ret = lms_fail_record(txn->error, txn->env, "keyword");
+		else
+			ret = func(lms_key_get_number(cursor.key), name, context);
+		if (ret != 0)
+			break;
 	}
 	lms_cursor_close(&cursor);
 	return ret;
