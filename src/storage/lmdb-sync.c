@@ -231,6 +231,9 @@ static int finish(struct lmdb_sync_context *ctx, int ret)
 	} else if (ctx->lazy && ctx->trans != NULL)
 		mail_index_transaction_rollback(&ctx->trans);
 	mail_index_sync_rollback(&ctx->index_sync);
+	/* a commit inside a sync leaves that to the sync's commit */
+	if (ret > 0)
+		(void)mail_index_refresh(box->index);
 	return ret;
 }
 
