@@ -119,7 +119,7 @@ AC_DEFUN([LMDB_TRY_WARNING], [
 AC_DEFUN([LMDB_WARNINGS], [
   AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [treat compiler warnings as errors])])
   m4_foreach_w([lmdb_option], [-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-    -Wmissing-declarations -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2
+    -Wmissing-declarations -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2
     -Wredundant-decls -Wlogical-op -Wduplicated-cond], [LMDB_TRY_WARNING(lmdb_option)])
   AS_IF([test "x$enable_werror" = xyes], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
   AC_SUBST([WARN_CFLAGS])
