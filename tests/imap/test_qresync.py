@@ -98,7 +98,7 @@ class Qresync(ServerTest):
         imap.logout()
         self.server.wait_until_idle()
         self.assertEqual(self.come_back()[0], [1, 2, 3])
-        self.server.restart()
+        self.restart_server()
         self.assertEqual(self.come_back()[0], [1, 2, 3])
 
     def test_deleted_by_pop3_and_doveadm(self):

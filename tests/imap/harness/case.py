@@ -85,9 +85,22 @@ class ServerTest(unittest.TestCase):
 
     def relogin(self, connection):
         """Log out, wait until the session's process is gone, and log in again."""
+        before = len(self.server.pids('imap'))
         connection.logout()
-        self.server.wait_until_idle()
+        wait_for(lambda: len(self.server.pids('imap')) < before, 'the session to end')
         return self.imap(connection.user)
+
+    def stop_server(self):
+        """Close all connections and stop the server. (Sessions may outlive the master as long as they are open.)"""
+        for connection in self.connections:
+            connection.close()
+        self.connections.clear()
+        self.server.wait_until_idle()
+        self.server.stop()
+
+    def restart_server(self):
+        self.stop_server()
+        self.server.start()
 
     def doveadm(self, *args, user=None, **keywords):
         """doveadm <command words> -u <user> <args>; the words of the command are one argument."""

@@ -265,10 +265,6 @@ class Server:
         if left:
             raise AssertionError('processes outlived the master: ' + ' '.join(name for _, name, _ in left))
 
-    def restart(self):
-        self.stop()
-        self.start()
-
     def close(self):
         try:
             self.stop()
@@ -296,9 +292,9 @@ class Server:
     def pids(self, name):
         return [pid for pid, _ in self.processes(name)]
 
-    def wait_until_idle(self, names=('imap', 'pop3', 'indexer-worker')):
+    def wait_until_idle(self, names=('imap', 'pop3')):
         """Until the processes that serve one session each are gone."""
-        wait_for(lambda: not any(name in names[:2] for _, name in self.processes()), 'sessions to end')
+        wait_for(lambda: not any(name in names for _, name in self.processes()), 'sessions to end')
 
     # The log
 
