@@ -28,13 +28,11 @@ static int scan(struct lms_txn *txn, lms_folder_callback *callback, void *contex
 {
 	struct lms_folder_record rec;
 	struct lms_cursor cursor;
-	struct lms_key first;
 	int ret, result = 0;
 
 	if (lms_cursor_open(&cursor, txn, LMS_DB_FOLDERS) < 0)
 		return -1;
-	lms_key_id(&first, 0);
-	ret = lms_cursor_seek(&cursor, &first);
+	ret = lms_cursor_first(&cursor);
 	while (ret > 0 && result == 0) {
 		if (cursor.key_size != 8 || lms_folder_decode(&cursor.value, &rec) < 0) {
 			ret = lms_fail_record(txn->error, txn->env, "folder");

@@ -136,13 +136,11 @@ static int next_record(struct lms_write *write, unsigned int grace_secs, struct 
 		       enum lms_garbage_kind *kind_r, uint64_t **ids_r, unsigned int *count_r)
 {
 	struct lms_cursor cursor;
-	struct lms_key first;
 	int ret;
 
-	lms_key_id(&first, 0);
 	if (lms_cursor_open(&cursor, &write->txn, LMS_DB_GARBAGE) < 0)
 		return -1;
-	ret = lms_cursor_seek(&cursor, &first);
+	ret = lms_cursor_first(&cursor);
 	if (ret > 0 && cursor.key_size != 16)
 		ret = lms_write_fail_record(write, "garbage");
 	/* Without grace also what was queued with a clock that was ahead */

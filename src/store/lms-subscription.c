@@ -43,16 +43,12 @@ int lms_op_subscribe(struct lms_write *write)
 static int scan(struct lms_txn *txn, lms_subscription_callback *callback, void *context)
 {
 	struct lms_cursor cursor;
-	struct lms_key first;
 	const char *name;
 	int ret, result = 0;
 
 	if (lms_cursor_open(&cursor, txn, LMS_DB_SUBSCRIBED) < 0)
 		return -1;
-	/* The least key: LMDB takes no empty ones. */
-	first.size = 1;
-	first.data[0] = 0;
-	ret = lms_cursor_seek(&cursor, &first);
+	ret = lms_cursor_first(&cursor);
 	while (ret > 0 && result == 0) {
 		name = lms_string_decode(&cursor.value);
 		if (name == NULL) {

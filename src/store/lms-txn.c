@@ -338,11 +338,10 @@ static int cursor_get(struct lms_cursor *cursor, MDB_val *key, MDB_cursor_op op,
 
 	if (rc == MDB_NOTFOUND)
 		return 0;
-	if (rc != 0)
-		return fail(cursor->txn, rc, "read of", cursor->db);
-	cursor->deleted = false;
 	cursor->key = key->mv_data;
 	cursor->key_size = key->mv_size;
+	if (rc != 0)
+		return fail(cursor->txn, rc, "read of", cursor->db);
 	if (value_size_r != NULL)
 		*value_size_r = val.mv_size;
 	return 1;
@@ -362,18 +361,18 @@ int lms_cursor_seek_unread(struct lms_cursor *cursor, const struct lms_key *key,
 	return cursor_get(cursor, &mkey, MDB_SET_RANGE, NULL, value_size_r);
 }
 
+int lms_cursor_first(struct lms_cursor *cursor)
+{
+	MDB_val mkey = { 0, NULL };
+
+	return cursor_get(cursor, &mkey, MDB_FIRST, &cursor->value, NULL);
+}
+
 int lms_cursor_next(struct lms_cursor *cursor)
 {
 	MDB_val mkey = { 0, NULL };
 
 	return cursor_get(cursor, &mkey, MDB_NEXT, &cursor->value, NULL);
-}
-
-int lms_cursor_last(struct lms_cursor *cursor)
-{
-	MDB_val mkey = { 0, NULL };
-
-	return cursor_get(cursor, &mkey, MDB_LAST, &cursor->value, NULL);
 }
 
 static int guarded_cursor_put(MDB_cursor *mdb, MDB_val *key, MDB_val *val)
@@ -423,7 +422,6 @@ int lms_cursor_del(struct lms_cursor *cursor)
 
 	if (rc != 0)
 		return fail(cursor->txn, rc, "delete from", cursor->db);
-	cursor->deleted = true;
 	cursor->txn->dirty = true;
 	return 0;
 }

@@ -51,17 +51,16 @@ struct lms_cursor {
 	const uint8_t *key;
 	size_t key_size;
 	struct lms_value value;
-	/* The record it stood on was deleted: it stands before the next one. */
-	bool deleted;
 };
 
 int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db db);
 void lms_cursor_close(struct lms_cursor *cursor);
-/* Move to the first record at or after the key, to the next one, or to the last of all. Returns 1, 0 if there is
-   none, -1. */
+/* Move to the first record at or after the key, to the first one of all, or to the next one. Returns 1, 0 if there is
+   none, -1; with txn->rc LMS_RC_CHECKSUM or LMS_RC_NEWER the cursor has moved and has the key, so that a check can go
+   on. */
 int lms_cursor_seek(struct lms_cursor *cursor, const struct lms_key *key);
+int lms_cursor_first(struct lms_cursor *cursor);
 int lms_cursor_next(struct lms_cursor *cursor);
-int lms_cursor_last(struct lms_cursor *cursor);
 /* Seek without checking the value: for records that are deleted unread. */
 int lms_cursor_seek_unread(struct lms_cursor *cursor, const struct lms_key *key, size_t *value_size_r);
 /* Replace the value of the record by one of the same size. */

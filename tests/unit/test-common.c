@@ -2,6 +2,7 @@
 
 #define _GNU_SOURCE
 #include "test-common.h"
+#include "lms-check.h"
 
 #include <dirent.h>
 #include <ftw.h>
@@ -395,6 +396,19 @@ void test_fill(void *data, size_t size, unsigned int seed)
 		state = state * 6364136223846793005ull + 1442695040888963407ull;
 		bytes[i] = (uint8_t)(state >> 56);
 	}
+}
+
+static void print_report(const char *text, void *context)
+{
+	(void)context;
+	printf("# %s\n", text);
+}
+
+bool test_check_store(struct lms_env *env, const char *file, int line)
+{
+	int ret = lms_check(env, print_report, NULL, &test_error);
+
+	return test_check(ret == 0, file, line, "check of the store %s", ret < 0 ? test_error.text : "found something");
 }
 
 struct lms_folder test_folder_get(struct lms_env *env, uint64_t folder_id)

@@ -86,6 +86,10 @@ bool test_body_is(struct lms_env *env, uint64_t body_id, const void *data, size_
 /* Bytes that differ from one seed to another */
 void test_fill(void *data, size_t size, unsigned int seed);
 
+/* The whole store is consistent. */
+bool test_check_store(struct lms_env *env, const char *file, int line);
+#define CHECK_STORE(env) test_check_store((env), __FILE__, __LINE__)
+
 struct lms_folder test_folder_get(struct lms_env *env, uint64_t folder_id);
 
 #endif
