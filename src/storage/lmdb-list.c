@@ -1,6 +1,7 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
 #include "lib.h"
+#include "ioloop.h"
 #include "str.h"
 #include "unlink-directory.h"
 #include "mail-storage-private.h"
@@ -14,6 +15,10 @@
 #define LMDB_STORE_DIR "store"
 #define LMDB_INDEX_DIR "index"
 #define LMDB_CONTROL_DIR "control"
+
+/* Attribute of a store of which several views exist, as when others reach it by a namespace with its own INDEX: what
+   waits in the journal of one of them isn't seen in the others, so nothing may wait there any more. */
+#define LMDB_SEVERAL_VIEWS_KEY "lmdb/several-views"
 
 #define LMDB_TEMP_PREFIX "temp."
 
@@ -32,9 +37,11 @@ static int lmdb_list_init(struct mailbox_list *_list, const char **error_r)
 {
 	struct lmdb_list *list = LMDB_LIST(_list);
 
-	/* names are kept in UTF-8, and none of them becomes a path */
+	if (_list->set.root_dir == NULL || *_list->set.root_dir == '\0') {
+		*error_r = "lmdb needs a directory: mail_location = lmdb:<path>";
+		return -1;
+	}
 	_list->set.utf8 = TRUE;
-	_list->set.no_fs_validation = TRUE;
 	return lmdb_settings_read(_list->ns->user, &list->set, error_r);
 }
 
@@ -61,6 +68,52 @@ static int lmdb_list_open_env(struct lmdb_list *list, const char *root, struct l
 	return lms_env_open(t_strconcat(root, "/"LMDB_STORE_DIR, NULL), &set, &list->env, error_r);
 }
 
+/* Does the list have views of its own, beside those that the store's owner has on disk? */
+static bool has_own_views(const struct mailbox_list *list)
+{
+	return list->set.index_dir != NULL &&
+		(*list->set.index_dir == '\0' || list->ns->type != MAIL_NAMESPACE_TYPE_PRIVATE);
+}
+
+/* 1 if the store is marked as having several views, 0 if not, -1 on error. */
+static int have_several_views(struct lms_env *env, struct lms_error *error_r)
+{
+	int64_t changed;
+	size_t size;
+	void *value;
+	int ret = lms_attribute_get(env, 0, NULL, LMDB_SEVERAL_VIEWS_KEY, &value, &size, &changed, error_r);
+
+	if (ret > 0)
+		free(value);
+	return ret;
+}
+
+static int mark_several_views(struct mailbox_list *list, struct lms_error *error_r)
+{
+	struct lms_attribute_change change = {
+		.key = LMDB_SEVERAL_VIEWS_KEY,
+		.value = "",
+		.changed = ioloop_time,
+	};
+	struct lms_request request = {
+		.op = LMS_OP_ATTRIBUTES,
+		.u.attributes = { .changes = &change, .count = 1 },
+	};
+	struct lms_reply reply;
+	int ret = have_several_views(LMDB_LIST(list)->env, error_r);
+
+	return ret != 0 ? ret : lmdb_list_submit(list, &request, &reply, error_r);
+}
+
+bool lmdb_list_flags_may_wait(struct mailbox_list *list)
+{
+	struct lms_error error;
+
+	return LMDB_LIST(list)->set.flag_delay > 0 &&
+		list->mail_set->parsed_fsync_mode != FSYNC_MODE_ALWAYS &&
+		have_several_views(LMDB_LIST(list)->env, &error) == 0;
+}
+
 struct lms_env *lmdb_list_env(struct mailbox_list *_list)
 {
 	struct lmdb_list *list = LMDB_LIST(_list);
@@ -77,6 +130,8 @@ struct lms_env *lmdb_list_env(struct mailbox_list *_list)
 		lmdb_list_set_error(_list, "", &error);
 		return NULL;
 	}
+	if (has_own_views(_list) && mark_several_views(_list, &error) < 0)
+		lmdb_list_set_error(_list, "", &error);
 	return list->env;
 }
 
@@ -151,7 +206,6 @@ int lmdb_list_folder_path(struct mailbox_list *list, uint64_t folder_id, enum ma
 		break;
 	case MAILBOX_LIST_PATH_TYPE_DIR:
 	case MAILBOX_LIST_PATH_TYPE_MAILBOX:
-		/* the same as the index's: core takes a mailbox with an index but without mail directory for deleted */
 		have_root = lmdb_list_default_root_path(list, MAILBOX_LIST_PATH_TYPE_INDEX, &root) ||
 			lmdb_list_default_root_path(list, type, &root);
 		break;

@@ -33,6 +33,8 @@ int lmdb_list_lookup(struct mailbox_list *list, const char *name, struct lms_nod
 /* lms_submit() with mail_fsync and log lines. Returns 0, or -1 with *error_r set. */
 int lmdb_list_submit(struct mailbox_list *list, struct lms_request *request, struct lms_reply *reply_r,
 		     struct lms_error *error_r);
+/* TRUE if flag changes may wait in a view's journal before they go to the store. */
+bool lmdb_list_flags_may_wait(struct mailbox_list *list);
 /* Directory of a folder's files of the given type. Returns 1, or 0 if such files are kept in memory or not at all. */
 int lmdb_list_folder_path(struct mailbox_list *list, uint64_t folder_id, enum mailbox_list_path_type type,
 			  const char **path_r);

@@ -108,6 +108,9 @@ static int lmdb_mailbox_open(struct mailbox *box)
 	/* a save needs nothing of the view, and the view finds out by itself what was saved */
 	if ((box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
 		box->flags |= MAILBOX_FLAG_NO_INDEX_FILES;
+	/* for dovecot-acl: those who write it expect the directory to be there */
+	else if (mailbox_create_missing_dir(box, MAILBOX_LIST_PATH_TYPE_CONTROL) < 0)
+		return -1;
 	if (index_storage_mailbox_open(box, FALSE) < 0)
 		return -1;
 	lmdb_view_register(mbox);

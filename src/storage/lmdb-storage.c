@@ -1,6 +1,7 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
 #include "lib.h"
+#include "mail-error.h"
 #include "mail-user.h"
 #include "lmdb-compat.h"
 #include "lmdb-error.h"
@@ -27,15 +28,33 @@ static struct mail_storage *lmdb_storage_alloc(void)
 	return &storage->storage;
 }
 
+/* Core leaves this to storages without mail directories (MAIL_STORAGE_CLASS_FLAG_NO_ROOT). */
+static int verify_root(struct mail_storage *storage, const char *root, const char **error_r)
+{
+	struct stat st;
+
+	if ((storage->flags & MAIL_STORAGE_FLAG_NO_AUTOCREATE) == 0 || stat(root, &st) == 0)
+		return 0;
+	if (errno == EACCES)
+		*error_r = mail_error_eacces_msg("stat", root);
+	else if (errno == ENOENT)
+		*error_r = t_strdup_printf("Root mail directory doesn't exist: %s", root);
+	else
+		*error_r = t_strdup_printf("stat(%s) failed: %m", root);
+	return -1;
+}
+
 static int lmdb_storage_create(struct mail_storage *storage, struct mail_namespace *ns, const char **error_r)
 {
+	const char *root;
+
 	if (strcmp(ns->list->name, LMDB_LIST_NAME) != 0) {
 		*error_r = t_strdup_printf("lmdb keeps folders itself: remove LAYOUT=%s", ns->list->name);
 		return -1;
 	}
-	storage->unique_root_dir =
-		p_strdup(storage->pool, mailbox_list_get_root_forced(ns->list, MAILBOX_LIST_PATH_TYPE_DIR));
-	return 0;
+	root = mailbox_list_get_root_forced(ns->list, MAILBOX_LIST_PATH_TYPE_DIR);
+	storage->unique_root_dir = p_strdup(storage->pool, root);
+	return verify_root(storage, root, error_r);
 }
 
 static void lmdb_storage_get_list_settings(const struct mail_namespace *ns ATTR_UNUSED,
@@ -91,7 +110,9 @@ static int lmdb_storage_purge(struct mail_storage *storage)
 
 struct mail_storage lmdb_storage = {
 	.name = LMDB_STORAGE_NAME,
+	/* NO_ROOT: a mailbox has no directory beside those of its index and control files */
 	.class_flags = MAIL_STORAGE_CLASS_FLAG_UNIQUE_ROOT |
+		MAIL_STORAGE_CLASS_FLAG_NO_ROOT |
 		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_GUIDS |
 		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_SAVE_GUIDS |
 		MAIL_STORAGE_CLASS_FLAG_BINARY_DATA,

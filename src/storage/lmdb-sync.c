@@ -52,9 +52,8 @@ static bool want_drain(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	struct mailbox *box = &mbox->box;
 
 	return (flags & LMDB_SYNC_FLAG_DRAIN) != 0 || box->deleting ||
-		box->storage->set->parsed_fsync_mode == FSYNC_MODE_ALWAYS ||
-		LMDB_LIST(box->list)->set.flag_delay == 0 ||
-		mail_index_is_in_memory(box->index) || lmdb_journal_size(mbox) > JOURNAL_MAX_SIZE;
+		mail_index_is_in_memory(box->index) || lmdb_journal_size(mbox) > JOURNAL_MAX_SIZE ||
+		!lmdb_list_flags_may_wait(box->list);
 }
 
 static bool want_recent(struct mailbox *box, const struct mail_index_header *hdr)
