@@ -89,8 +89,11 @@ protocol imap {
 
 
 class Urlauth(ServerTest):
-    config = 'imap_urlauth_host = mail.example.org\n'
-    foreign_config = 'mail_attribute_dict = file:%h/dovecot-attributes\n'
+    # Dovecot asks for mail_attribute_dict even if the store keeps attributes itself.
+    config = '''
+imap_urlauth_host = mail.example.org
+mail_attribute_dict = file:%h/dovecot-attributes
+'''
 
     def test_urlauth(self):
         imap = self.imap()

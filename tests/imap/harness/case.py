@@ -1,7 +1,9 @@
 """The base of all tests: a server for the class, a fresh user for each test, and a look into the log after it."""
 
 import collections
+import os
 import re
+import shutil
 import time
 import unittest
 
@@ -9,6 +11,8 @@ from .imap import Imap
 from .lmtp import Lmtp
 from .pop3 import Pop3
 from .server import Server, mail_location, wait_for
+
+INDEX_FILES = ('dovecot.index', 'dovecot.list.index')
 
 
 def only(*formats):
@@ -108,6 +112,16 @@ class ServerTest(unittest.TestCase):
 
     def home(self, user=None):
         return self.server.home(user or self.user)
+
+    def remove_indexes(self, user=None):
+        """Remove all that is derived from the mail of the user; the server need not be stopped."""
+        for directory, directories, names in os.walk(self.home(user)):
+            if self.options.format == 'lmdb' and 'index' in directories:
+                shutil.rmtree(os.path.join(directory, 'index'))
+                directories.remove('index')
+            for name in names:
+                if name.startswith(INDEX_FILES):
+                    os.unlink(os.path.join(directory, name))
 
     # The log
 
