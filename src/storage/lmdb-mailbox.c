@@ -7,6 +7,7 @@
 #include "lmdb-error.h"
 #include "lmdb-mail.h"
 #include "lmdb-save.h"
+#include "lmdb-status.h"
 #include "lmdb-storage.h"
 #include "lmdb-sync.h"
 #include "lmdb-view.h"
@@ -185,43 +186,39 @@ static int lmdb_mailbox_update(struct mailbox *box, const struct mailbox_update 
 	return index_storage_mailbox_update_common(box, update);
 }
 
-/* What the record alone answers, also while flags wait in the view's journal. */
-#define RECORD_STATUS_ITEMS (STATUS_MESSAGES | STATUS_UIDNEXT | STATUS_UIDVALIDITY)
+/* What the record alone answers. */
 #define RECORD_METADATA_ITEMS \
 	(MAILBOX_METADATA_GUID | MAILBOX_METADATA_VIRTUAL_SIZE | MAILBOX_METADATA_PHYSICAL_SIZE)
 
-static int find_folder(struct lmdb_mailbox *mbox, struct lms_folder *folder_r)
+static int find_folder(struct lmdb_mailbox *mbox)
 {
-	if (mbox->folder_id == 0 && lmdb_mailbox_find(mbox) <= 0) {
-		/* core creates mailboxes with auto=create when they are opened */
-		if (mailbox_open(&mbox->box) < 0)
-			return -1;
-	}
-	return lmdb_mailbox_get_folder(mbox, folder_r);
+	if (mbox->folder_id != 0 || lmdb_mailbox_find(mbox) > 0)
+		return 0;
+	/* core creates mailboxes with auto=create when they are opened */
+	return mailbox_open(&mbox->box);
 }
 
 static int lmdb_mailbox_get_status(struct mailbox *box, enum mailbox_status_items items,
 				   struct mailbox_status *status_r)
 {
-	struct lms_folder folder;
+	struct lmdb_mailbox *mbox = LMDB_MAILBOX(box);
+	int ret = 0;
 
-	if (box->opened || items == 0 || (items & ENUM_NEGATE(RECORD_STATUS_ITEMS)) != 0)
+	if (!box->opened && items != 0)
+		ret = find_folder(mbox) < 0 ? -1 : lmdb_status_get(mbox, items, status_r);
+	if (ret == 0)
 		return index_storage_get_status(box, items, status_r);
-	if (find_folder(LMDB_MAILBOX(box), &folder) < 0)
-		return -1;
-	status_r->messages = folder.messages;
-	status_r->uidnext = folder.uidnext;
-	status_r->uidvalidity = folder.uidvalidity;
-	return 0;
+	return ret < 0 ? -1 : 0;
 }
 
 static int lmdb_mailbox_get_metadata(struct mailbox *box, enum mailbox_metadata_items items,
 				     struct mailbox_metadata *metadata_r)
 {
+	struct lmdb_mailbox *mbox = LMDB_MAILBOX(box);
 	struct lms_folder folder;
 
 	if ((items & RECORD_METADATA_ITEMS) != 0) {
-		if (find_folder(LMDB_MAILBOX(box), &folder) < 0)
+		if (find_folder(mbox) < 0 || lmdb_mailbox_get_folder(mbox, &folder) < 0)
 			return -1;
 		memcpy(metadata_r->guid, folder.guid, sizeof(metadata_r->guid));
 		metadata_r->virtual_size = folder.virtual_size;

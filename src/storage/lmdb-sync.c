@@ -10,6 +10,7 @@
 #include "lmdb-journal.h"
 #include "lmdb-pull.h"
 #include "lmdb-rebuild.h"
+#include "lmdb-status.h"
 #include "lmdb-sync.h"
 #include "lmdb-view.h"
 
@@ -355,6 +356,9 @@ void lmdb_sync_close(struct lmdb_mailbox *mbox)
 	if (mbox->journal.flags || mbox->journal.expunges)
 		(void)lmdb_sync(mbox, LMDB_SYNC_FLAG_DRAIN);
 	timeout_remove(&mbox->to_flags);
+	lmdb_journal_scan(mbox);
+	if (!mbox->journal.flags && !mbox->journal.expunges)
+		lmdb_status_write(mbox);
 	i_zero(&mbox->journal);
 }
 
