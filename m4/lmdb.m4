@@ -101,6 +101,7 @@ AC_DEFUN([LMDB_FIND_DOVECOT], [
   lmdb_dovecot_version=`echo '#include <config.h>' | $CC -E -dM $CPPFLAGS - 2>/dev/null |
     $SED -n 's/^#define DOVECOT_VERSION "\(.*\)"/\1/p'`
   CPPFLAGS=$lmdb_save_CPPFLAGS
+  AM_CONDITIONAL([DOVECOT_SETTINGS_MODULES], [case $lmdb_dovecot_version in 2.3.*) false ;; esac])
 ])
 
 AC_DEFUN([LMDB_TRY_WARNING], [

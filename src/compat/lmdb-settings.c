@@ -1,9 +1,35 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
 #include "lib.h"
+#include "mail-storage-private.h"
+#include "mailbox-list-private.h"
 #include "settings-parser.h"
-#include "mail-user.h"
+#include "lmdb-compat.h"
 #include "lmdb-settings.h"
+
+#if DOVECOT_PREREQ(2,4,0)
+
+#include "settings.h"
+
+int lmdb_settings_read(struct mailbox_list *list, struct lmdb_settings *set_r, const char **error_r)
+{
+	/* the list's event has the namespace, but not the storage */
+	struct event *event = event_create(list->event);
+	const struct lmdb_settings *set;
+	int ret;
+
+	settings_event_add_filter_name(event, LMDB_DRIVER_NAME);
+	ret = settings_get(event, &lmdb_setting_parser_info, 0, &set, error_r);
+	event_unref(&event);
+	if (ret < 0)
+		return -1;
+	*set_r = *set;
+	set_r->pool = NULL;
+	settings_free(set);
+	return 0;
+}
+
+#else
 
 static int setting_time(struct mail_user *user, const char *name, unsigned int *secs, const char **error_r)
 {
@@ -32,15 +58,17 @@ static int setting_bool(struct mail_user *user, const char *name, bool *on, cons
 	return 0;
 }
 
-int lmdb_settings_read(struct mail_user *user, struct lmdb_settings *set_r, const char **error_r)
+int lmdb_settings_read(struct mailbox_list *list, struct lmdb_settings *set_r, const char **error_r)
 {
-	*set_r = (struct lmdb_settings) {
-		.expunge_grace = 60,
-		.flag_delay = 60,
-	};
+	struct mail_user *user = list->ns->user;
+
+	*set_r = lmdb_default_settings;
 	if (setting_bool(user, "lmdb_any_filesystem", &set_r->any_filesystem, error_r) < 0 ||
 	    setting_time(user, "lmdb_expunge_grace", &set_r->expunge_grace, error_r) < 0 ||
-	    setting_time(user, "lmdb_flag_delay", &set_r->flag_delay, error_r) < 0)
+	    setting_time(user, "lmdb_flag_delay", &set_r->flag_delay, error_r) < 0 ||
+	    !lmdb_settings_check(set_r, error_r))
 		return -1;
 	return 0;
 }
+
+#endif

@@ -4,7 +4,6 @@
 #include "array.h"
 #include "imap-match.h"
 #include "mailbox-list-iter-private.h"
-#include "mailbox-list-subscriptions.h"
 #include "mailbox-tree.h"
 #include "lmdb-compat.h"
 #include "lmdb-error.h"
@@ -43,8 +42,7 @@ static void add_entry(struct lmdb_list_iterate_context *iter, const char *storag
 {
 	struct lmdb_list_entry *entry = array_append_space(&iter->entries);
 
-	if ((iter->ctx.flags & MAILBOX_LIST_ITER_RETURN_SUBSCRIBED) != 0)
-		mailbox_list_set_subscription_flags(iter->ctx.list, vname, &flags);
+	lmdb_iter_set_subscribed(&iter->ctx, vname, &flags);
 	entry->storage_name = p_strdup(iter->ctx.pool, storage_name);
 	entry->vname = p_strdup(iter->ctx.pool, vname);
 	entry->flags = flags;
@@ -164,8 +162,8 @@ lmdb_list_iter_init(struct mailbox_list *list, const char *const *patterns, enum
 	struct lmdb_list_iterate_context *iter;
 	pool_t pool;
 
-	if ((flags & MAILBOX_LIST_ITER_SELECT_SUBSCRIBED) != 0)
-		return mailbox_list_subscriptions_iter_init(list, patterns, flags);
+	if (lmdb_iter_is_core(flags))
+		return lmdb_core_iter_init(list, patterns, flags);
 
 	pool = pool_alloconly_create("lmdb list iter", 2048);
 	iter = p_new(pool, struct lmdb_list_iterate_context, 1);
@@ -192,8 +190,8 @@ const struct mailbox_info *lmdb_list_iter_next(struct mailbox_list_iterate_conte
 	struct lmdb_list_iterate_context *iter;
 	const struct lmdb_list_entry *entry;
 
-	if ((ctx->flags & MAILBOX_LIST_ITER_SELECT_SUBSCRIBED) != 0)
-		return mailbox_list_subscriptions_iter_next(ctx);
+	if (lmdb_iter_is_core(ctx->flags))
+		return lmdb_core_iter_next(ctx);
 
 	iter = container_of(ctx, struct lmdb_list_iterate_context, ctx);
 	if (ctx->failed)
@@ -212,8 +210,8 @@ int lmdb_list_iter_deinit(struct mailbox_list_iterate_context *ctx)
 {
 	int ret = ctx->failed ? -1 : 0;
 
-	if ((ctx->flags & MAILBOX_LIST_ITER_SELECT_SUBSCRIBED) != 0)
-		return mailbox_list_subscriptions_iter_deinit(ctx);
+	if (lmdb_iter_is_core(ctx->flags))
+		return lmdb_core_iter_deinit(ctx);
 
 	pool_unref(&ctx->pool);
 	return ret;

@@ -37,12 +37,13 @@ static int lmdb_list_init(struct mailbox_list *_list, const char **error_r)
 {
 	struct lmdb_list *list = LMDB_LIST(_list);
 
-	if (_list->set.root_dir == NULL || *_list->set.root_dir == '\0') {
-		*error_r = "lmdb needs a directory: mail_location = lmdb:<path>";
+	if (*lmdb_list_root_dir(_list) == '\0') {
+		*error_r = "lmdb needs a directory: set "LMDB_ROOT_SETTING;
 		return -1;
 	}
-	_list->set.utf8 = TRUE;
-	return lmdb_settings_read(_list->ns->user, &list->set, error_r);
+	if (lmdb_list_want_utf8(_list, error_r) < 0)
+		return -1;
+	return lmdb_settings_read(_list, &list->set, error_r);
 }
 
 static void lmdb_list_deinit(struct mailbox_list *_list)
@@ -71,8 +72,9 @@ static int lmdb_list_open_env(struct lmdb_list *list, const char *root, struct l
 /* Does the list have views of its own, beside those that the store's owner has on disk? */
 static bool has_own_views(const struct mailbox_list *list)
 {
-	return list->set.index_dir != NULL &&
-		(*list->set.index_dir == '\0' || list->ns->type != MAIL_NAMESPACE_TYPE_PRIVATE);
+	const char *index_dir = lmdb_list_index_dir(list);
+
+	return index_dir != NULL && (*index_dir == '\0' || list->ns->type != MAIL_NAMESPACE_TYPE_PRIVATE);
 }
 
 /* 1 if the store is marked as having several views, 0 if not, -1 on error. */
@@ -344,13 +346,14 @@ static int lmdb_list_rename_mailbox(struct mailbox_list *oldlist, const char *ol
 }
 
 struct mailbox_list lmdb_mailbox_list = {
-	.name = LMDB_LIST_NAME,
+	.name = LMDB_DRIVER_NAME,
 	/* Core's list index can't follow a store that changes without its indexes; the store itself is as fast. */
-	.props = MAILBOX_LIST_PROP_NO_MAILDIR_NAME | MAILBOX_LIST_PROP_NO_ALT_DIR |
+	.props = MAILBOX_LIST_PROP_NO_ROOT | MAILBOX_LIST_PROP_NO_MAILDIR_NAME | MAILBOX_LIST_PROP_NO_ALT_DIR |
 		 MAILBOX_LIST_PROP_AUTOCREATE_DIRS | MAILBOX_LIST_PROP_NO_LIST_INDEX,
 	.mailbox_name_max_length = MAILBOX_LIST_NAME_MAX_LENGTH,
 
 	.v = {
+		LMDB_LIST_VFUNCS_COMPAT
 		.alloc = lmdb_list_alloc,
 		.init = lmdb_list_init,
 		.deinit = lmdb_list_deinit,

@@ -8,8 +8,6 @@
 #include "lms-folder.h"
 #include "lms-request.h"
 
-#define LMDB_LIST_NAME "lmdb"
-
 struct lmdb_list {
 	struct mailbox_list list;
 	struct lmdb_settings set;

@@ -30,7 +30,7 @@ struct mailbox *lmdb_mailbox_alloc(struct mail_storage *storage, struct mailbox_
 
 bool lmdb_mailbox_is(const struct mailbox *box)
 {
-	return strcmp(box->storage->name, LMDB_STORAGE_NAME) == 0;
+	return strcmp(box->storage->name, LMDB_DRIVER_NAME) == 0;
 }
 
 int lmdb_mailbox_find(struct lmdb_mailbox *mbox)

@@ -51,8 +51,7 @@ static int forget_history(struct lmdb_mailbox *mbox)
 
 	if (i_unlink_if_exists(t_strconcat(index->filepath, ".log.2", NULL)) < 0)
 		return -1;
-	index->modseqs_enabled = FALSE;
-	mail_index_modseq_enable(index);
+	lmdb_modseq_enable_anew(index);
 	return 0;
 }
 

@@ -48,8 +48,8 @@ static int lmdb_storage_create(struct mail_storage *storage, struct mail_namespa
 {
 	const char *root;
 
-	if (strcmp(ns->list->name, LMDB_LIST_NAME) != 0) {
-		*error_r = t_strdup_printf("lmdb keeps folders itself: remove LAYOUT=%s", ns->list->name);
+	if (strcmp(ns->list->name, LMDB_DRIVER_NAME) != 0) {
+		*error_r = t_strdup_printf("lmdb keeps folders itself: remove "LMDB_LAYOUT_SETTING"=%s", ns->list->name);
 		return -1;
 	}
 	root = mailbox_list_get_root_forced(ns->list, MAILBOX_LIST_PATH_TYPE_DIR);
@@ -57,21 +57,11 @@ static int lmdb_storage_create(struct mail_storage *storage, struct mail_namespa
 	return verify_root(storage, root, error_r);
 }
 
-static void lmdb_storage_get_list_settings(const struct mail_namespace *ns ATTR_UNUSED,
-					   struct mailbox_list_settings *set)
-{
-	if (set->layout == NULL)
-		set->layout = LMDB_LIST_NAME;
-}
-
-static bool lmdb_storage_autodetect(const struct mail_namespace *ns, struct mailbox_list_settings *set)
+bool lmdb_storage_is_at(const char *root_dir)
 {
 	struct stat st;
 
-	if (set->root_dir == NULL || stat(t_strconcat(set->root_dir, "/store/data.mdb", NULL), &st) < 0)
-		return FALSE;
-	lmdb_storage_get_list_settings(ns, set);
-	return TRUE;
+	return stat(t_strconcat(root_dir, "/store/data.mdb", NULL), &st) == 0;
 }
 
 static int purge_list(struct mail_storage *storage, struct mailbox_list *list)
@@ -109,7 +99,7 @@ static int lmdb_storage_purge(struct mail_storage *storage)
 }
 
 struct mail_storage lmdb_storage = {
-	.name = LMDB_STORAGE_NAME,
+	.name = LMDB_DRIVER_NAME,
 	/* NO_ROOT: a mailbox has no directory beside those of its index and control files */
 	.class_flags = MAIL_STORAGE_CLASS_FLAG_UNIQUE_ROOT |
 		MAIL_STORAGE_CLASS_FLAG_NO_ROOT |
@@ -117,13 +107,13 @@ struct mail_storage lmdb_storage = {
 		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_SAVE_GUIDS |
 		MAIL_STORAGE_CLASS_FLAG_BINARY_DATA,
 	.event_category = &event_category_lmdb,
+	LMDB_STORAGE_COMPAT
 
 	.v = {
+		LMDB_STORAGE_VFUNCS_COMPAT
 		.alloc = lmdb_storage_alloc,
 		.create = lmdb_storage_create,
 		.destroy = index_storage_destroy,
-		.get_list_settings = lmdb_storage_get_list_settings,
-		.autodetect = lmdb_storage_autodetect,
 		.mailbox_alloc = lmdb_mailbox_alloc,
 		.purge = lmdb_storage_purge,
 	}

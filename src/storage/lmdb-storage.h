@@ -7,8 +7,6 @@
 #include "mailbox-list-private.h"
 #include "lmdb-list.h"
 
-#define LMDB_STORAGE_NAME "lmdb"
-
 /* How far ahead of what clients were shown a folder's MODSEQ floor is kept (see lms_folder.modseq_floor): with every
    reserved step a rebuilt view may jump ahead, with every use of it up a commit is due. */
 #define LMDB_MODSEQ_RESERVE 1000
