@@ -34,6 +34,8 @@ class ServerTest(unittest.TestCase):
     location = {}
     # Resource limits of the whole server.
     limits = ()
+    # Whether the class mounts file systems (in a name space of its own).
+    mounts = False
     # Formats on which the class makes sense; None means all.
     formats = None
     # Set by the runner.
@@ -94,12 +96,16 @@ class ServerTest(unittest.TestCase):
         wait_for(lambda: len(self.server.pids('imap')) < before, 'the session to end')
         return self.imap(connection.user)
 
-    def stop_server(self):
-        """Close all connections and stop the server. (Sessions may outlive the master as long as they are open.)"""
+    def close_connections(self):
+        """Close all connections and wait until their processes are gone."""
         for connection in self.connections:
             connection.close()
         self.connections.clear()
         self.server.wait_until_idle()
+
+    def stop_server(self):
+        """Stop the server. (Sessions may outlive the master as long as they are open.)"""
+        self.close_connections()
         self.server.stop()
 
     def restart_server(self):

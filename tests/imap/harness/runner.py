@@ -15,7 +15,7 @@ import traceback
 import unittest
 
 from .case import ServerTest
-from .server import EXAMPLE_CONFIG, PLUGIN, PR_SET_PDEATHSIG, SOURCE_DIR, Options
+from .server import EXAMPLE_CONFIG, PLUGIN, PR_SET_PDEATHSIG, SOURCE_DIR, Options, private_mounts
 
 
 def parse_arguments(description):
@@ -74,6 +74,21 @@ def test_name(cls, test):
 
 def matches(name, patterns):
     return not patterns or any(pattern in name or fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def can_mount():
+    """Whether this user may have file systems of its own."""
+    def attempt():
+        try:
+            private_mounts()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+
+    process = multiprocessing.get_context('fork').Process(target=attempt)
+    process.start()
+    process.join()
+    return process.exitcode == 0
 
 
 def fits(cls, test, mail_format):
@@ -192,12 +207,14 @@ def main(directory, description):
         import test_flushes
         return test_flushes.print_table(options)
 
-    passed, failed, left_out = [], [], 0
+    passed, failed, left_out, without_mount = [], [], 0, 0
     work = []
     for cls, names in tests.items():
         fitting = [name for name in names if fits(cls, name, args.format)]
         left_out += len(names) - len(fitting)
-        if fitting:
+        if fitting and cls.mounts and not can_mount():
+            without_mount += len(fitting)
+        elif fitting:
             work.append((cls, fitting))
 
     def show(name, seconds, problems):
@@ -211,6 +228,8 @@ def main(directory, description):
         print('failed: ' + name)
     if left_out:
         print('%d tests are about another format than %s' % (left_out, args.format))
+    if without_mount:
+        print('%d tests need the right to mount a file system' % without_mount)
     if not complete:
         print('interrupted')
     print('%d passed, %d failed' % (len(passed), len(failed)))

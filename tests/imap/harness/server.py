@@ -15,11 +15,16 @@ import subprocess
 import tempfile
 import time
 
+from . import dovecot24
+
 SOURCE_DIR = os.path.realpath(os.path.join(os.path.dirname(__file__), '..', '..', '..'))
-EXAMPLE_CONFIG = os.path.join(SOURCE_DIR, 'doc', 'example-config', 'dovecot-2.3.conf')
 PLUGIN = 'lib10_lmdb_plugin.so'
 TIMEOUT = 60
 PR_SET_PDEATHSIG = 1
+CLONE_NEWNS = 0x00020000
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
 
 # What Dovecot logs when it is stopped as we stop it.
 STOP_LINES = re.compile(r'master: Warning: Killed with signal 15 \(by pid=\d+ uid=\d+ code=kill\)$')
@@ -32,6 +37,16 @@ def find_program(name):
     if found is None:
         raise FileNotFoundError('%s is not installed (see tests/imap/PACKAGES)' % name)
     return found
+
+
+def dovecot_line():
+    """The line of the installed Dovecot: '2.3' or '2.4'."""
+    version = subprocess.run([find_program('dovecot'), '--version'], check=True, capture_output=True, text=True).stdout
+    return '.'.join(version.split('.')[:2])
+
+
+DOVECOT = dovecot_line()
+EXAMPLE_CONFIG = os.path.join(SOURCE_DIR, 'doc', 'example-config', 'dovecot-%s.conf' % DOVECOT)
 
 
 def mail_location(mail_format, root='~/mail', **options):
@@ -85,6 +100,23 @@ def free_port():
                 sock.bind(('127.0.0.1', port))
                 return port
     raise RuntimeError('no free port on 127.0.0.1')
+
+
+def private_mounts():
+    """From now on mounts of this process and its children are seen by them alone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0 or libc.mount(b'none', b'/', None, MS_REC | MS_PRIVATE, None) != 0:
+        raise OSError(ctypes.get_errno(), 'cannot have a mount name space')
+
+
+def mount_tmpfs(path, options):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b'tmpfs', path.encode(), b'tmpfs', 0, options.encode()) != 0:
+        raise OSError(ctypes.get_errno(), 'cannot mount on ' + path)
+
+
+def unmount(path):
+    ctypes.CDLL(None).umount2(path.encode(), MNT_DETACH)
 
 
 class Options:
@@ -166,11 +198,15 @@ class Server:
             raise FileNotFoundError('no example configuration ' + EXAMPLE_CONFIG)
         modules = 'mail_plugin_dir = %s\n' % self.module_dir if self.options.format == 'lmdb' else ''
         plugins = 'mail_plugins = $mail_plugins %s\n' % self.plugins if self.plugins else ''
-        text = include + BASE_CONFIG.format(
+        base = (dovecot24.BASE_CONFIG if DOVECOT == '2.4' else BASE_CONFIG).format(
             dir=self.dir, imap_port=self.imap_port, pop3_port=self.pop3_port, lmtp_port=self.lmtp_port,
-            uid=self.mail_uid, gid=self.mail_gid, fsync=self.options.fsync, location=self.location)
-        text += self._identity_config() + modules + plugins
+            uid=self.mail_uid, gid=self.mail_gid, fsync=self.options.fsync)
+        text = 'mail_location = %s\n' % self.location + self._identity_config() + modules + plugins
         text += self.config.replace('@DIR@', self.dir).replace('@FORMAT@', self.options.format)
+        if DOVECOT == '2.4':
+            text = dovecot24.VERSIONS + include + base + dovecot24.config(text)
+        else:
+            text = include + base + text
         with open(self.config_path, 'w') as file:
             file.write(text)
 
@@ -325,6 +361,8 @@ class Server:
 
     def doveadm_argv(self, *args, settings=()):
         argv = [find_program('doveadm'), '-c', self.config_path]
+        if DOVECOT == '2.4':
+            args, settings = dovecot24.arguments(args), dovecot24.options(settings)
         for setting in settings:
             argv += ['-o', setting]
         return argv + list(args)
@@ -369,7 +407,6 @@ first_valid_uid = 0
 first_valid_gid = 0
 mail_max_userip_connections = 1000
 mail_fsync = {fsync}
-mail_location = {location}
 lda_mailbox_autocreate = yes
 passdb {{
   driver = static
