@@ -136,8 +136,17 @@ static void update_values(const struct mailbox_update *update, struct lms_folder
 	values_r->uidvalidity = update->uid_validity;
 	values_r->min_uidnext = update->min_next_uid;
 	values_r->min_first_recent_uid = update->min_first_recent_uid;
-	if (update->min_highest_modseq != 0)
-		values_r->min_modseq_floor = update->min_highest_modseq + LMDB_MODSEQ_RESERVE;
+}
+
+/* What dsync asks for beyond the folder's record concerns the view. */
+static int update_view(struct lmdb_mailbox *mbox, const struct mailbox_update *update)
+{
+	if (lmdb_sync(mbox, LMDB_SYNC_FLAG_DRAIN) < 0)
+		return -1;
+	if (update->min_highest_modseq != 0 &&
+	    (lmdb_view_raise_modseq(mbox, update->min_highest_modseq) < 0 || lmdb_sync(mbox, 0) < 0))
+		return -1;
+	return index_storage_mailbox_update_common(&mbox->box, update);
 }
 
 static int lmdb_mailbox_create(struct mailbox *box, const struct mailbox_update *update, bool directory)
@@ -157,16 +166,11 @@ static int lmdb_mailbox_create(struct mailbox *box, const struct mailbox_update 
 		return -1;
 	}
 	update_values(update, &request.u.folder_create.values);
-	if (request.u.folder_create.values.min_modseq_floor == 0)
-		request.u.folder_create.values.min_modseq_floor = LMDB_MODSEQ_RESERVE;
 	if (lmdb_mailbox_submit(mbox, &request, &reply) < 0)
 		return -1;
 	if (directory || update == NULL)
 		return 0;
-	if (mailbox_open(box) < 0)
-		return -1;
-	return lmdb_view_raise_modseq(mbox, update->min_highest_modseq) < 0 ? -1 :
-		index_storage_mailbox_update_common(box, update);
+	return mailbox_open(box) < 0 ? -1 : update_view(mbox, update);
 }
 
 static int lmdb_mailbox_update(struct mailbox *box, const struct mailbox_update *update)
@@ -179,11 +183,7 @@ static int lmdb_mailbox_update(struct mailbox *box, const struct mailbox_update 
 		return -1;
 	request.u.folder_update.folder_id = mbox->folder_id;
 	update_values(update, &request.u.folder_update.values);
-	if (lmdb_mailbox_submit(mbox, &request, &reply) < 0 ||
-	    lmdb_sync(mbox, LMDB_SYNC_FLAG_DRAIN) < 0 ||
-	    lmdb_view_raise_modseq(mbox, update->min_highest_modseq) < 0)
-		return -1;
-	return index_storage_mailbox_update_common(box, update);
+	return lmdb_mailbox_submit(mbox, &request, &reply) < 0 ? -1 : update_view(mbox, update);
 }
 
 /* What the record alone answers. */

@@ -8,32 +8,57 @@
 #include "lmdb-rebuild.h"
 #include "lmdb-view.h"
 
-/* Fill an emptied view. The reset rotates the log: the new one begins at the MODSEQ that was reached. */
-static int fill_view(struct lmdb_mailbox *mbox)
+/* Can the view be filled as it is? It must be empty, and nobody was ever shown anything else: a new folder, or one
+   without messages that was given another UIDVALIDITY. */
+static bool is_new(struct lmdb_mailbox *mbox, const struct lmdb_view_header *hdr,
+		   const struct mail_index_header *index_hdr, const struct lms_folder *folder)
+{
+	struct lmdb_view_header own_hdr;
+
+	if (index_hdr->next_uid > 1)
+		return FALSE;
+	lmdb_view_init_header(mbox, folder, &own_hdr);
+	return folder->modseq_floor == 0 ||
+		(memcmp(hdr->store_guid, own_hdr.store_guid, sizeof(hdr->store_guid)) == 0 &&
+		 hdr->folder_id == own_hdr.folder_id && hdr->epoch == own_hdr.epoch);
+}
+
+/* Returns 1 if the view was emptied and filled, 0 if there was no need to empty it, -1. */
+static int fill_view(struct lmdb_mailbox *mbox, struct mail_index_sync_ctx *sync, struct mail_index_view *view,
+		     struct mail_index_transaction *trans)
+{
+	const struct mail_index_header *index_hdr = mail_index_get_header(view);
+	struct lmdb_view_header hdr;
+	struct lms_folder folder;
+	struct mail_index_sync_rec rec;
+	bool new_view;
+
+	(void)lmdb_view_read_header(mbox, view, &hdr);
+	if (lmdb_mailbox_get_folder(mbox, &folder) < 0)
+		return -1;
+	if (lmdb_view_compare(mbox, &hdr, index_hdr, &folder) != LMDB_VIEW_FOREIGN)
+		return 0;
+	/* whatever waits there was meant for something else */
+	while (mail_index_sync_next(sync, &rec)) ;
+	new_view = is_new(mbox, &hdr, index_hdr, &folder);
+	/* The reset rotates the log: the new one begins at the MODSEQ that was reached. */
+	if (!new_view)
+		mail_index_reset(trans);
+	return lmdb_pull_all(mbox, trans, &hdr) < 0 ? -1 : new_view ? 0 : 1;
+}
+
+static int sync_view(struct lmdb_mailbox *mbox)
 {
 	struct mailbox *box = &mbox->box;
 	struct mail_index_sync_ctx *sync;
 	struct mail_index_view *view;
 	struct mail_index_transaction *trans;
-	struct lmdb_view_header hdr;
-	struct lms_folder folder;
 	int ret;
 
 	if (index_storage_expunged_sync_begin(box, &sync, &view, &trans, index_storage_get_sync_flags(box)) < 0)
 		return -1;
-	(void)lmdb_view_read_header(mbox, view, &hdr);
-	ret = lmdb_mailbox_get_folder(mbox, &folder);
-	if (ret == 0 && lmdb_view_compare(mbox, &hdr, mail_index_get_header(view), &folder) == LMDB_VIEW_FOREIGN) {
-		struct mail_index_sync_rec rec;
-
-		/* whatever waits there was meant for something else */
-		while (mail_index_sync_next(sync, &rec)) ;
-		mail_index_reset(trans);
-		ret = lmdb_pull_all(mbox, trans, &hdr);
-		if (ret == 0)
-			ret = 1;
-	}
-	if (ret <= 0)
+	ret = fill_view(mbox, sync, view, trans);
+	if (ret < 0)
 		mail_index_sync_rollback(&sync);
 	else if (mail_index_sync_commit(&sync) < 0) {
 		mailbox_set_index_error(box);
@@ -55,16 +80,33 @@ static int forget_history(struct lmdb_mailbox *mbox)
 	return 0;
 }
 
-int lmdb_rebuild(struct lmdb_mailbox *mbox)
+/* Make the view begin at the folder's floor, unless it is new. */
+static int reach_floor(struct lmdb_mailbox *mbox)
 {
+	struct mail_index *index = mbox->box.index;
+	struct mail_index_view *view;
+	struct lmdb_view_header hdr;
 	struct lms_folder folder;
 	int ret;
 
-	if (lmdb_mailbox_get_folder(mbox, &folder) < 0)
+	if (mail_index_is_in_memory(index))
+		return 0;
+	view = mail_index_view_open(index);
+	(void)lmdb_view_read_header(mbox, view, &hdr);
+	ret = lmdb_mailbox_get_folder(mbox, &folder);
+	if (ret == 0 && !is_new(mbox, &hdr, mail_index_get_header(view), &folder))
+		ret = lmdb_view_raise_modseq(mbox, folder.modseq_floor);
+	mail_index_view_close(&view);
+	return ret;
+}
+
+int lmdb_rebuild(struct lmdb_mailbox *mbox)
+{
+	int ret;
+
+	if (reach_floor(mbox) < 0)
 		return -1;
-	if (!mail_index_is_in_memory(mbox->box.index) && lmdb_view_raise_modseq(mbox, folder.modseq_floor) < 0)
-		return -1;
-	ret = fill_view(mbox);
+	ret = sync_view(mbox);
 	if (ret > 0 && !mail_index_is_in_memory(mbox->box.index))
 		ret = forget_history(mbox);
 	return ret < 0 ? -1 : 0;

@@ -65,9 +65,6 @@ int lmdb_view_raise_modseq(struct lmdb_mailbox *mbox, uint64_t min_modseq)
 	struct mail_index_view *view;
 	int ret = 0;
 
-	if (min_modseq == 0)
-		return 0;
-
 	mail_index_refresh(index);
 	view = mail_index_view_open(index);
 	if (mail_index_modseq_get_highest(view) < min_modseq) {
