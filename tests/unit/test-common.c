@@ -122,6 +122,19 @@ int test_main(int argc, char *argv[], const struct test *tests)
 	return failed == 0 && passed > 0 ? 0 : 1;
 }
 
+pid_t test_fork(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		passed = failed = 0;
+	if (pid < 0)
+		CHECK(false && "fork");
+	return pid;
+}
+
 void test_child_exit(void)
 {
 	fflush(stdout);

@@ -41,7 +41,9 @@ bool test_check_ok(int ret, const char *file, int line, const char *text);
 bool test_check_fails(int ret, enum lms_code code, const char *file, int line, const char *text);
 #define CHECK_FAILS(call, code) test_check_fails((call), (code), __FILE__, __LINE__, #call)
 
-/* In a child process: failed checks of it count too if it ends with this, and the parent waits with test_wait(). */
+/* fork(). The child ends with test_child_exit(), with failure if a check of it failed; the parent waits with
+   test_wait(). */
+pid_t test_fork(void);
 void test_child_exit(void) __attribute__((noreturn));
 /* Wait for a child and check that it ended well, or was killed by this signal. */
 void test_wait(pid_t pid, int killed_by);
