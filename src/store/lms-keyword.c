@@ -110,11 +110,10 @@ static int create(struct lms_write *write, struct lms_wfolder *folder, const cha
 	if (ret < 0 || load_callback(number, name, &ctx) < 0)
 		return -1;
 	*number_r = number;
-	return 1;
+	return 0;
 }
 
-int lms_keyword_number(struct lms_write *write, struct lms_wfolder *folder, const char *name, bool do_create,
-		       uint32_t *number_r)
+int lms_keyword_number(struct lms_write *write, struct lms_wfolder *folder, const char *name, uint32_t *number_r)
 {
 	struct load_context ctx = { write, folder };
 	unsigned int i;
@@ -127,17 +126,15 @@ int lms_keyword_number(struct lms_write *write, struct lms_wfolder *folder, cons
 	for (i = 0; i < folder->keyword_count; i++) {
 		if (strcmp(folder->keywords[i].name, name) == 0) {
 			*number_r = folder->keywords[i].number;
-			return 1;
+			return 0;
 		}
 	}
-	return do_create ? create(write, folder, name, number_r) : 0;
+	return create(write, folder, name, number_r);
 }
 
 int lms_keyword_map(struct lms_write *write, struct lms_wfolder *folder, const char *const *names, unsigned int count,
-		    unsigned int index, bool do_create, uint32_t *number_r)
+		    unsigned int index, uint32_t *number_r)
 {
-	int ret;
-
 	if (index >= count)
 		return lms_write_fail(write, LMS_INVALID, "Keyword %u isn't in the request's list", index);
 	if (write->keyword_map == NULL) {
@@ -146,11 +143,9 @@ int lms_keyword_map(struct lms_write *write, struct lms_wfolder *folder, const c
 			return lms_write_fail_memory(write);
 		memset(write->keyword_map, 0xff, count * sizeof(*write->keyword_map));
 	}
-	if (write->keyword_map[index] == UINT32_MAX) {
-		ret = lms_keyword_number(write, folder, names[index], do_create, &write->keyword_map[index]);
-		if (ret <= 0)
-			return ret;
-	}
+	if (write->keyword_map[index] == UINT32_MAX &&
+	    lms_keyword_number(write, folder, names[index], &write->keyword_map[index]) < 0)
+		return -1;
 	*number_r = write->keyword_map[index];
-	return 1;
+	return 0;
 }

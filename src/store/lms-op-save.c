@@ -59,7 +59,7 @@ static int set_keywords(struct save *save, const struct lms_save_message *args, 
 	message->keyword_bytes = 0;
 	for (i = 0; i < args->keyword_count; i++) {
 		if (lms_keyword_map(save->write, save->folder, save->args->keyword_names,
-				    save->args->keyword_name_count, args->keywords[i], true, &number) < 0)
+				    save->args->keyword_name_count, args->keywords[i], &number) < 0)
 			return -1;
 		if (number / 8 >= save->keywords_alloc) {
 			size_t alloc = number / 8 + 32;

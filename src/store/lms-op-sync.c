@@ -143,20 +143,20 @@ static int apply_flags(struct sync *sync)
 
 static int apply_keywords(struct sync *sync)
 {
+	const struct lms_sync *args = sync->args;
 	unsigned int i;
-	int ret;
 
-	for (i = 0; i < sync->args->keyword_count; i++) {
-		sync->keyword_change = &sync->args->keywords[i];
-		ret = lms_keyword_map(sync->write, sync->folder, sync->args->keyword_names,
-				      sync->args->keyword_name_count, sync->keyword_change->keyword,
-				      sync->keyword_change->add, &sync->keyword_number);
-		/* Nothing has a keyword that doesn't exist. */
-		if (ret > 0) {
-			ret = for_range(sync, sync->keyword_change->uid1, sync->keyword_change->uid2,
-					change_keyword);
-		}
-		if (ret < 0)
+	/* In the order in which the view has them, as numbers are given in the order of first use. */
+	for (i = 0; i < args->keyword_name_count; i++) {
+		if (lms_keyword_map(sync->write, sync->folder, args->keyword_names, args->keyword_name_count, i,
+				    &sync->keyword_number) < 0)
+			return -1;
+	}
+	for (i = 0; i < args->keyword_count; i++) {
+		sync->keyword_change = &args->keywords[i];
+		if (lms_keyword_map(sync->write, sync->folder, args->keyword_names, args->keyword_name_count,
+				    sync->keyword_change->keyword, &sync->keyword_number) < 0 ||
+		    for_range(sync, sync->keyword_change->uid1, sync->keyword_change->uid2, change_keyword) < 0)
 			return -1;
 	}
 	return 0;

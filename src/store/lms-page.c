@@ -1,142 +1,18 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
-#include "lms-page.h"
+#include "lms-page-format.h"
 #include "lms-txn.h"
 
 #include <string.h>
 
-/*
- * LMDB's format, as far as it is needed here. Numbers are of the machine's byte order.
- *
- * Page:	8 bytes page number, 2 unused, 2 flags, then 2 lower and 2 upper end of the free space (or, of an overflow
- *		page, 4 number of pages), then 2-byte offsets of the nodes, sorted by key, up to lower. The nodes fill the
- *		page from upper to its end without gaps.
- * Node:	4 bytes size of the value (branch: of the child's page number, the lower part), 2 flags (the upper part),
- *		2 size of the key, key, value or 8 bytes page number of it. Nodes take an even number of bytes.
- * Meta page:	after the header 4 magic, 4 version, 8 address, 8 map size, two trees (free pages, main), 8 last page, 8
- *		transaction id
- * Tree:	4 page size, 2 flags, 2 depth, 8 branch pages, 8 leaf pages, 8 overflow pages, 8 entries, 8 root
- */
-enum {
-	PAGE_HEADER = 16,
-	PAGE_FLAGS = 10,
-	PAGE_LOWER = 12,
-	PAGE_UPPER = 14,
-	PAGE_OVERFLOW_COUNT = 12,
-	NODE_HEADER = 8,
-	META_MAGIC = 16,
-	META_FREE = 40,
-	META_MAIN = 88,
-	META_LAST_PAGE = 136,
-	META_TXNID = 144,
-	TREE_SIZE = 48,
-	TREE_DEPTH = 6,
-	TREE_ROOT = 40
-};
-
-enum {
-	FLAG_BRANCH = 0x01,
-	FLAG_LEAF = 0x02,
-	FLAG_OVERFLOW = 0x04,
-	FLAG_META = 0x08
-};
-
-enum {
-	NODE_OVERFLOW = 0x01,
-	NODE_TREE = 0x02
-};
-
-#define MAGIC 0xbeefc0deu
 #define DEPTH_MAX 32
 #define KEY_MAX 511
 /* Records are kept below this. */
 #define VALUE_MAX (4u << 20)
-/* Page numbers in the list of free pages that are looked at before one transaction */
-#define FREE_CHECK_MAX 20000
-
-struct bytes {
-	const uint8_t *data;
-	size_t size;
-};
-
-struct node {
-	struct bytes key;
-	/* Leaf: value in the page, or its page number; branch: child */
-	unsigned int flags;
-	size_t value_size;
-	const uint8_t *value;
-	uint64_t page;
-};
-
-/* Of a page being checked: the tree that it is in and the keys between which its own must be (data NULL: no limit) */
-struct place {
-	const struct lms_page_tree *tree;
-	unsigned int level;
-	struct bytes low, high;
-};
-
-static uint16_t get16(const uint8_t *p)
-{
-	uint16_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
-}
-
-static const uint8_t *page_at(const struct lms_pages *pages, uint64_t page)
-{
-	return pages->base + page * pages->page_size;
-}
-
-static bool page_exists(const struct lms_pages *pages, uint64_t page)
-{
-	return page >= 2 && page < pages->next_page;
-}
-
-static unsigned int key_count(const uint8_t *data)
-{
-	return (get16(data + PAGE_LOWER) - PAGE_HEADER) / 2u;
-}
-
-static struct node get_node(const uint8_t *data, unsigned int i)
-{
-	const uint8_t *p = data + get16(data + PAGE_HEADER + 2 * i);
-	struct node node;
-
-	node.key.size = get16(p + 6);
-	node.key.data = p + NODE_HEADER;
-	if ((get16(data + PAGE_FLAGS) & FLAG_BRANCH) != 0) {
-		node.flags = 0;
-		node.page = get32(p) | (uint64_t)get16(p + 4) << 32;
-		node.value_size = 0;
-		node.value = NULL;
-		return node;
-	}
-	node.flags = get16(p + 4);
-	node.value_size = get32(p);
-	node.value = node.key.data + node.key.size;
-	node.page = (node.flags & NODE_OVERFLOW) != 0 ? get64(node.value) : 0;
-	return node;
-}
 
 /* The order of keys: bytes, or in the list of free pages numbers. */
-static int compare(const struct lms_pages *pages, const struct lms_page_tree *tree, struct bytes a, struct bytes b)
+static int compare(const struct lms_pages *pages, const struct lms_page_tree *tree, struct lms_page_bytes a,
+		   struct lms_page_bytes b)
 {
 	int ret;
 
@@ -154,24 +30,24 @@ static int compare(const struct lms_pages *pages, const struct lms_page_tree *tr
 /* Bytes that a node takes, 0 if it isn't inside of the page. */
 static size_t node_size(const uint8_t *data, size_t page_size, unsigned int i, bool is_branch)
 {
-	size_t offset = get16(data + PAGE_HEADER + 2 * i), size, left;
+	size_t offset = get16(data + LMDB_PAGE_HEADER + 2 * i), size, left;
 	unsigned int flags;
 
-	if (offset % 2 != 0 || offset < get16(data + PAGE_UPPER) || offset + NODE_HEADER > page_size)
+	if (offset % 2 != 0 || offset < get16(data + LMDB_PAGE_UPPER) || offset + LMDB_NODE_HEADER > page_size)
 		return 0;
-	left = page_size - offset - NODE_HEADER;
+	left = page_size - offset - LMDB_NODE_HEADER;
 	size = get16(data + offset + 6);
 	if (size > KEY_MAX || size > left)
 		return 0;
 	if (!is_branch) {
 		flags = get16(data + offset + 4);
-		if (flags != 0 && flags != NODE_OVERFLOW && flags != NODE_TREE)
+		if (flags != 0 && flags != LMDB_NODE_OVERFLOW && flags != LMDB_NODE_TREE)
 			return 0;
-		size += (flags & NODE_OVERFLOW) != 0 ? 8 : get32(data + offset);
+		size += (flags & LMDB_NODE_OVERFLOW) != 0 ? 8 : get32(data + offset);
 		if (size > left)
 			return 0;
 	}
-	return (NODE_HEADER + size + 1) & ~(size_t)1;
+	return (LMDB_NODE_HEADER + size + 1) & ~(size_t)1;
 }
 
 static bool nodes_fill_page(const uint8_t *data, size_t page_size, unsigned int count, bool is_branch)
@@ -185,31 +61,31 @@ static bool nodes_fill_page(const uint8_t *data, size_t page_size, unsigned int 
 			return false;
 		sum += size;
 	}
-	return sum == page_size - get16(data + PAGE_UPPER);
+	return sum == page_size - get16(data + LMDB_PAGE_UPPER);
 }
 
-static bool node_is_valid(const struct lms_pages *pages, const struct place *place, const struct node *node,
-			  unsigned int i)
+static bool node_is_valid(const struct lms_pages *pages, const struct lms_page_place *place,
+			  const struct lms_page_node *node, unsigned int i)
 {
 	bool is_branch = place->level > 1;
 
 	if (is_branch)
-		return page_exists(pages, node->page) && (i == 0 || node->key.size > 0);
+		return lms_page_exists(pages, node->page) && (i == 0 || node->key.size > 0);
 	if (node->key.size == 0 || node->value_size > VALUE_MAX)
 		return place->tree == &pages->free && node->key.size == 8;
-	if ((node->flags & NODE_TREE) != 0)
-		return place->tree == &pages->main && node->value_size == TREE_SIZE;
-	return (node->flags & NODE_OVERFLOW) == 0 || page_exists(pages, node->page);
+	if ((node->flags & LMDB_NODE_TREE) != 0)
+		return place->tree == &pages->main && node->value_size == LMDB_TREE_SIZE;
+	return (node->flags & LMDB_NODE_OVERFLOW) == 0 || lms_page_exists(pages, node->page);
 }
 
-static bool keys_in_order(const struct lms_pages *pages, const struct place *place, const uint8_t *data,
+static bool keys_in_order(const struct lms_pages *pages, const struct lms_page_place *place, const uint8_t *data,
 			  unsigned int count)
 {
-	struct bytes last = place->low;
+	struct lms_page_bytes last = place->low;
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		struct node node = get_node(data, i);
+		struct lms_page_node node = lms_page_node(data, i);
 		int order;
 
 		if (!node_is_valid(pages, place, &node, i))
@@ -227,7 +103,7 @@ static bool keys_in_order(const struct lms_pages *pages, const struct place *pla
 	return place->high.data == NULL || last.data == NULL || compare(pages, place->tree, last, place->high) < 0;
 }
 
-static int check_page(struct lms_pages *pages, const struct place *place, uint64_t page)
+int lms_page_check_one(struct lms_pages *pages, const struct lms_page_place *place, uint64_t page)
 {
 	bool is_branch = place->level > 1;
 	unsigned int slot = page % LMS_PAGE_CACHE, lower, upper, min_count;
@@ -235,17 +111,18 @@ static int check_page(struct lms_pages *pages, const struct place *place, uint64
 
 	if (pages->cache[slot].page == page && pages->cache[slot].snapshot == pages->snapshot)
 		return 0;
-	if (!page_exists(pages, page))
+	if (!lms_page_exists(pages, page))
 		return LMS_RC_PAGE;
-	data = page_at(pages, page);
-	if (get64(data) != page || get16(data + PAGE_FLAGS) != (is_branch ? FLAG_BRANCH : FLAG_LEAF))
+	data = lms_page_at(pages, page);
+	if (get64(data) != page ||
+	    get16(data + LMDB_PAGE_FLAGS) != (is_branch ? LMDB_FLAG_BRANCH : LMDB_FLAG_LEAF))
 		return LMS_RC_PAGE;
-	lower = get16(data + PAGE_LOWER);
-	upper = get16(data + PAGE_UPPER);
+	lower = get16(data + LMDB_PAGE_LOWER);
+	upper = get16(data + LMDB_PAGE_UPPER);
 	min_count = is_branch && place->tree != &pages->free ? 2 : 1;
-	if (lower % 2 != 0 || lower < PAGE_HEADER + 2 * min_count || upper < lower || upper > pages->page_size ||
-	    !nodes_fill_page(data, pages->page_size, key_count(data), is_branch) ||
-	    !keys_in_order(pages, place, data, key_count(data)))
+	if (lower % 2 != 0 || lower < LMDB_PAGE_HEADER + 2 * min_count || upper < lower || upper > pages->page_size ||
+	    !nodes_fill_page(data, pages->page_size, lms_page_count(data), is_branch) ||
+	    !keys_in_order(pages, place, data, lms_page_count(data)))
 		return LMS_RC_PAGE;
 	pages->cache[slot].page = page;
 	pages->cache[slot].snapshot = pages->snapshot;
@@ -253,15 +130,15 @@ static int check_page(struct lms_pages *pages, const struct place *place, uint64
 }
 
 /* Index of the first node whose key isn't less. */
-static unsigned int find_node(const struct lms_pages *pages, const struct place *place, const uint8_t *data,
-			      struct bytes key, bool *exact_r)
+static unsigned int find_node(const struct lms_pages *pages, const struct lms_page_place *place, const uint8_t *data,
+			      struct lms_page_bytes key, bool *exact_r)
 {
-	unsigned int low = place->level > 1 ? 1 : 0, high = key_count(data);
+	unsigned int low = place->level > 1 ? 1 : 0, high = lms_page_count(data);
 
 	*exact_r = false;
 	while (low < high) {
 		unsigned int middle = (low + high) / 2;
-		int order = compare(pages, place->tree, get_node(data, middle).key, key);
+		int order = compare(pages, place->tree, lms_page_node(data, middle).key, key);
 
 		if (order == 0) {
 			*exact_r = true;
@@ -276,98 +153,99 @@ static unsigned int find_node(const struct lms_pages *pages, const struct place 
 }
 
 /* The place of a child in its parent. */
-static struct place child_place(const struct place *parent, const uint8_t *data, unsigned int i)
+struct lms_page_place lms_page_child_place(const struct lms_page_place *parent, const uint8_t *data, unsigned int i)
 {
-	struct place place = *parent;
+	struct lms_page_place place = *parent;
 
 	place.level--;
 	if (i > 0)
-		place.low = get_node(data, i).key;
-	if (i + 1 < key_count(data))
-		place.high = get_node(data, i + 1).key;
+		place.low = lms_page_node(data, i).key;
+	if (i + 1 < lms_page_count(data))
+		place.high = lms_page_node(data, i + 1).key;
 	return place;
 }
 
 /* A neighbour, and the way to its lowest key, which LMDB reads when it merges branch pages. */
-static int check_neighbour(struct lms_pages *pages, const struct place *parent, const uint8_t *data, unsigned int i)
+static int check_neighbour(struct lms_pages *pages, const struct lms_page_place *parent, const uint8_t *data,
+			   unsigned int i)
 {
-	struct place place = child_place(parent, data, i);
-	uint64_t page = get_node(data, i).page;
+	struct lms_page_place place = lms_page_child_place(parent, data, i);
+	uint64_t page = lms_page_node(data, i).page;
 	int rc;
 
-	while ((rc = check_page(pages, &place, page)) == 0 && place.level > 1) {
-		data = page_at(pages, page);
-		page = get_node(data, 0).page;
-		place = child_place(&place, data, 0);
+	while ((rc = lms_page_check_one(pages, &place, page)) == 0 && place.level > 1) {
+		data = lms_page_at(pages, page);
+		page = lms_page_node(data, 0).page;
+		place = lms_page_child_place(&place, data, 0);
 	}
 	return rc;
 }
 
-static int check_overflow(const struct lms_pages *pages, const struct node *node)
+int lms_page_check_overflow(const struct lms_pages *pages, const struct lms_page_node *node)
 {
-	uint64_t count = (PAGE_HEADER - 1 + node->value_size) / pages->page_size + 1;
+	uint64_t count = (LMDB_PAGE_HEADER - 1 + node->value_size) / pages->page_size + 1;
 	const uint8_t *data;
 
-	if (!page_exists(pages, node->page) || count > pages->next_page - node->page)
+	if (!lms_page_exists(pages, node->page) || count > pages->next_page - node->page)
 		return LMS_RC_PAGE;
-	data = page_at(pages, node->page);
-	if (get64(data) != node->page || get16(data + PAGE_FLAGS) != FLAG_OVERFLOW ||
-	    get32(data + PAGE_OVERFLOW_COUNT) != count)
+	data = lms_page_at(pages, node->page);
+	if (get64(data) != node->page || get16(data + LMDB_PAGE_FLAGS) != LMDB_FLAG_OVERFLOW ||
+	    get32(data + LMDB_PAGE_OVERFLOW_COUNT) != count)
 		return LMS_RC_PAGE;
 	return 0;
 }
 
 /* Reading bodies in passing would cost more than it is worth, but for one that isn't found. */
-static int check_neighbour_record(const struct lms_pages *pages, const struct node *node, enum lms_page_use use)
+static int check_neighbour_record(const struct lms_pages *pages, const struct lms_page_node *node,
+				  enum lms_page_use use)
 {
-	const uint8_t *value = node->value;
 	struct lms_value ignored;
 	int rc;
 
-	if ((node->flags & NODE_OVERFLOW) != 0 && use != LMS_PAGE_GET)
-		return 0;
-	if ((node->flags & NODE_OVERFLOW) != 0) {
-		rc = check_overflow(pages, node);
+	if ((node->flags & LMDB_NODE_OVERFLOW) != 0) {
+		if (use != LMS_PAGE_GET)
+			return 0;
+		rc = lms_page_check_overflow(pages, node);
 		if (rc != 0)
 			return rc;
-		value = page_at(pages, node->page) + PAGE_HEADER;
 	}
-	return lms_page_check_value(node->key.data, node->key.size, value, node->value_size, &ignored);
+	return lms_page_check_value(node->key.data, node->key.size, lms_page_value(pages, node), node->value_size,
+				    &ignored);
 }
 
 /* In the leaf page where the key should be */
-static int check_leaf(const struct lms_pages *pages, const struct place *place, const uint8_t *data, struct bytes key,
-		      enum lms_page_use use)
+static int check_leaf(const struct lms_pages *pages, const struct lms_page_place *place, const uint8_t *data,
+		      struct lms_page_bytes key, enum lms_page_use use)
 {
-	struct node node;
+	struct lms_page_node node;
 	unsigned int i;
 	bool exact;
 	int rc;
 
 	i = find_node(pages, place, data, key, &exact);
 	if (exact && use == LMS_PAGE_WRITE) {
-		node = get_node(data, i);
-		return (node.flags & NODE_OVERFLOW) != 0 ? check_overflow(pages, &node) : 0;
+		node = lms_page_node(data, i);
+		return (node.flags & LMDB_NODE_OVERFLOW) != 0 ? lms_page_check_overflow(pages, &node) : 0;
 	}
 	if (exact || place->tree == &pages->main)
 		return 0;
 	if (i > 0) {
-		node = get_node(data, i - 1);
+		node = lms_page_node(data, i - 1);
 		if ((rc = check_neighbour_record(pages, &node, use)) != 0)
 			return rc;
 	}
 	/* Walking reads the next one anyway. */
-	if (use != LMS_PAGE_SEEK && i < key_count(data)) {
-		node = get_node(data, i);
+	if (use != LMS_PAGE_SEEK && i < lms_page_count(data)) {
+		node = lms_page_node(data, i);
 		return check_neighbour_record(pages, &node, use);
 	}
 	return 0;
 }
 
-static int check_way(struct lms_pages *pages, const struct lms_page_tree *tree, struct bytes key,
+static int check_way(struct lms_pages *pages, const struct lms_page_tree *tree, struct lms_page_bytes key,
 		     enum lms_page_use use, const uint8_t **leaf_r)
 {
-	struct place place = { tree, tree->depth, { NULL, 0 }, { NULL, 0 } };
+	struct lms_page_place place = { tree, tree->depth, { NULL, 0 }, { NULL, 0 } };
 	uint64_t page = tree->root;
 	const uint8_t *data;
 	unsigned int i;
@@ -375,10 +253,10 @@ static int check_way(struct lms_pages *pages, const struct lms_page_tree *tree, 
 	int rc;
 
 	for (;;) {
-		rc = check_page(pages, &place, page);
+		rc = lms_page_check_one(pages, &place, page);
 		if (rc != 0)
 			return rc;
-		data = page_at(pages, page);
+		data = lms_page_at(pages, page);
 		if (place.level == 1)
 			break;
 		i = find_node(pages, &place, data, key, &exact);
@@ -386,11 +264,11 @@ static int check_way(struct lms_pages *pages, const struct lms_page_tree *tree, 
 			i--;
 		if (use == LMS_PAGE_WRITE && i > 0 && (rc = check_neighbour(pages, &place, data, i - 1)) != 0)
 			return rc;
-		if (use == LMS_PAGE_WRITE && i + 1 < key_count(data) &&
+		if (use == LMS_PAGE_WRITE && i + 1 < lms_page_count(data) &&
 		    (rc = check_neighbour(pages, &place, data, i + 1)) != 0)
 			return rc;
-		page = get_node(data, i).page;
-		place = child_place(&place, data, i);
+		page = lms_page_node(data, i).page;
+		place = lms_page_child_place(&place, data, i);
 	}
 	*leaf_r = data;
 	return check_leaf(pages, &place, data, key, use);
@@ -399,22 +277,22 @@ static int check_way(struct lms_pages *pages, const struct lms_page_tree *tree, 
 /* Returns 1 if the tree has pages, 0 if it is empty, or LMS_RC_PAGE. */
 static int set_tree(const struct lms_pages *pages, struct lms_page_tree *tree, const uint8_t *data)
 {
-	tree->root = get64(data + TREE_ROOT);
-	tree->depth = get16(data + TREE_DEPTH);
+	tree->root = get64(data + LMDB_TREE_ROOT);
+	tree->depth = get16(data + LMDB_TREE_DEPTH);
 	tree->known = true;
 	if (tree->root == UINT64_MAX && tree->depth == 0)
 		return 0;
-	return page_exists(pages, tree->root) && tree->depth > 0 && tree->depth <= DEPTH_MAX ? 1 : LMS_RC_PAGE;
+	return lms_page_exists(pages, tree->root) && tree->depth > 0 && tree->depth <= DEPTH_MAX ? 1 : LMS_RC_PAGE;
 }
 
-static int find_tree(struct lms_pages *pages, enum lms_db db, const struct lms_page_tree **tree_r)
+int lms_page_find_tree(struct lms_pages *pages, enum lms_db db, const struct lms_page_tree **tree_r)
 {
 	struct lms_page_tree *tree = db == LMS_DB_META ? &pages->main : &pages->trees[db];
 	const char *name = lms_db_name(db);
-	struct place place = { &pages->main, 1, { NULL, 0 }, { NULL, 0 } };
-	struct bytes key;
+	struct lms_page_place place = { &pages->main, 1, { NULL, 0 }, { NULL, 0 } };
+	struct lms_page_bytes key;
 	const uint8_t *leaf;
-	struct node node;
+	struct lms_page_node node;
 	unsigned int i;
 	bool exact;
 	int rc;
@@ -430,8 +308,8 @@ static int find_tree(struct lms_pages *pages, enum lms_db db, const struct lms_p
 	i = find_node(pages, &place, leaf, key, &exact);
 	if (!exact)
 		return LMS_RC_PAGE;
-	node = get_node(leaf, i);
-	if ((node.flags & NODE_TREE) == 0)
+	node = lms_page_node(leaf, i);
+	if ((node.flags & LMDB_NODE_TREE) == 0)
 		return LMS_RC_PAGE;
 	rc = set_tree(pages, tree, node.value);
 	return rc < 0 ? rc : 0;
@@ -440,14 +318,14 @@ static int find_tree(struct lms_pages *pages, enum lms_db db, const struct lms_p
 int lms_page_check(struct lms_txn *txn, enum lms_db db, const void *key, size_t key_size, enum lms_page_use use)
 {
 	struct lms_pages *pages = &txn->env->pages;
-	struct bytes key_bytes = { key, key_size };
+	struct lms_page_bytes key_bytes = { key, key_size };
 	const struct lms_page_tree *tree;
 	const uint8_t *leaf;
 	int rc;
 
 	if (pages->base == NULL)
 		return 0;
-	rc = find_tree(pages, db, &tree);
+	rc = lms_page_find_tree(pages, db, &tree);
 	if (rc != 0 || tree->depth == 0)
 		return rc;
 	return check_way(pages, tree, key_bytes, use, &leaf);
@@ -457,74 +335,14 @@ int lms_page_check_tree(struct lms_txn *txn, enum lms_db db)
 {
 	const struct lms_page_tree *tree;
 
-	return txn->env->pages.base == NULL ? 0 : find_tree(&txn->env->pages, db, &tree);
-}
-
-static int check_free_record(const struct lms_pages *pages, const struct node *node, unsigned int *budget)
-{
-	const uint8_t *value = node->value;
-	uint64_t count, last = UINT64_MAX, i;
-	int rc;
-
-	if ((node->flags & NODE_OVERFLOW) != 0) {
-		rc = check_overflow(pages, node);
-		if (rc != 0)
-			return rc;
-		value = page_at(pages, node->page) + PAGE_HEADER;
-	}
-	if (node->value_size < 8 || node->value_size % 8 != 0 || get64(value) > node->value_size / 8 - 1)
-		return LMS_RC_PAGE;
-	count = get64(value);
-	/* Highest first */
-	for (i = 1; i <= count && *budget > 0; i++, (*budget)--) {
-		uint64_t page = get64(value + 8 * i);
-
-		if (!page_exists(pages, page) || page >= last)
-			return LMS_RC_PAGE;
-		last = page;
-	}
-	return 0;
-}
-
-static int check_free_pages(struct lms_pages *pages, const struct place *place, uint64_t page, unsigned int *budget)
-{
-	const uint8_t *data;
-	unsigned int i;
-	int rc = check_page(pages, place, page);
-
-	if (rc != 0)
-		return rc;
-	data = page_at(pages, page);
-	for (i = 0; i < key_count(data) && rc == 0; i++) {
-		struct node node = get_node(data, i);
-
-		if (place->level > 1) {
-			struct place child = child_place(place, data, i);
-
-			rc = check_free_pages(pages, &child, node.page, budget);
-		} else {
-			rc = check_free_record(pages, &node, budget);
-		}
-	}
-	return rc;
-}
-
-int lms_page_check_free(struct lms_txn *txn)
-{
-	struct lms_pages *pages = &txn->env->pages;
-	struct place place = { &pages->free, pages->free.depth, { NULL, 0 }, { NULL, 0 } };
-	unsigned int budget = FREE_CHECK_MAX;
-
-	if (pages->base == NULL || pages->free.depth == 0)
-		return 0;
-	return check_free_pages(pages, &place, pages->free.root, &budget);
+	return txn->env->pages.base == NULL ? 0 : lms_page_find_tree(&txn->env->pages, db, &tree);
 }
 
 uint64_t lms_page_of(const struct lms_pages *pages, const void *address)
 {
 	const uint8_t *p = address;
 
-	if (pages->base == NULL || p < pages->base || p >= page_at(pages, pages->next_page))
+	if (pages->base == NULL || p < pages->base || p >= lms_page_at(pages, pages->next_page))
 		return 0;
 	return (uint64_t)(p - pages->base) / pages->page_size;
 }
@@ -543,8 +361,8 @@ static int find_base(struct lms_pages *pages, MDB_env *mdb, const uint8_t *recor
 		const uint8_t *page = record - ((uintptr_t)record & (step - 1)) - offset, *base;
 
 		base = (const uint8_t *)((uintptr_t)page - (uintptr_t)get64(page) * pages->page_size);
-		if (get16(page + PAGE_FLAGS) == FLAG_LEAF && (uintptr_t)base % step == 0 && get64(base) == 0 &&
-		    get32(base + META_MAGIC) == MAGIC) {
+		if (get16(page + LMDB_PAGE_FLAGS) == LMDB_FLAG_LEAF && (uintptr_t)base % step == 0 && get64(base) == 0 &&
+		    get32(base + LMDB_META_MAGIC) == LMDB_MAGIC) {
 			pages->base = base;
 			return 0;
 		}
@@ -576,15 +394,16 @@ int lms_page_begin(struct lms_txn *txn)
 	}
 	pages->snapshot = mdb_txn_id(txn->mdb) - (txn->write ? 1 : 0);
 	memset(pages->trees, 0, sizeof(pages->trees));
-	meta = page_at(pages, pages->snapshot & 1);
-	if (get16(meta + PAGE_FLAGS) != FLAG_META || get32(meta + META_MAGIC) != MAGIC)
+	meta = lms_page_at(pages, pages->snapshot & 1);
+	if (get16(meta + LMDB_PAGE_FLAGS) != LMDB_FLAG_META || get32(meta + LMDB_META_MAGIC) != LMDB_MAGIC)
 		return LMS_RC_PAGE;
-	pages->next_page = get64(meta + META_LAST_PAGE) + 1;
-	if (set_tree(pages, &pages->main, meta + META_MAIN) != 1 || set_tree(pages, &pages->free, meta + META_FREE) < 0)
+	pages->next_page = get64(meta + LMDB_META_LAST_PAGE) + 1;
+	if (set_tree(pages, &pages->main, meta + LMDB_META_MAIN) != 1 ||
+	    set_tree(pages, &pages->free, meta + LMDB_META_FREE) < 0)
 		return LMS_RC_PAGE;
 	/* The commit after next overwrites the page; it can't have begun to before the next one is in the other page. */
-	other = page_at(pages, (pages->snapshot & 1) ^ 1);
-	return get64(meta + META_TXNID) == pages->snapshot && get64(other + META_TXNID) < pages->snapshot ? 0 :
+	other = lms_page_at(pages, (pages->snapshot & 1) ^ 1);
+	return get64(meta + LMDB_META_TXNID) == pages->snapshot && get64(other + LMDB_META_TXNID) < pages->snapshot ? 0 :
 		LMS_RC_AGAIN;
 }
 

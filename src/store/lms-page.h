@@ -60,6 +60,18 @@ int lms_page_check(struct lms_txn *txn, enum lms_db db, const void *key, size_t 
 int lms_page_check_tree(struct lms_txn *txn, enum lms_db db);
 /* Check the pages of LMDB's list of free pages. */
 int lms_page_check_free(struct lms_txn *txn);
+
+enum lms_page_kind {
+	LMS_PAGE_USED,
+	LMS_PAGE_FREE,
+	/* The page, and so what it leads to, can't be read. */
+	LMS_PAGE_BAD
+};
+/* Walk all pages of the snapshot, trees and list of free pages, in no order. Brings its own guard. Returns 0 or a
+   result code. */
+typedef void lms_page_callback(enum lms_page_kind kind, uint64_t page, uint64_t count, void *context);
+int lms_page_walk(struct lms_txn *txn, lms_page_callback *callback, void *context);
+
 /* Is this address in a page of the file, and in which? 0 if not. */
 uint64_t lms_page_of(const struct lms_pages *pages, const void *address);
 

@@ -103,12 +103,11 @@ int lms_write_delete_prefix(struct lms_write *write, enum lms_db db, const struc
 /* lms-change.c */
 int lms_change_write(struct lms_write *write, struct lms_wfolder *folder);
 
-/* lms-keyword.c: number of a keyword, which is made if create is set. Returns 1, 0 if there is none, -1. */
-int lms_keyword_number(struct lms_write *write, struct lms_wfolder *folder, const char *name, bool create,
-		       uint32_t *number_r);
+/* lms-keyword.c: number of a keyword of the folder, which gets one if it has none. */
+int lms_keyword_number(struct lms_write *write, struct lms_wfolder *folder, const char *name, uint32_t *number_r);
 /* The same for name number index of the request's. */
 int lms_keyword_map(struct lms_write *write, struct lms_wfolder *folder, const char *const *names, unsigned int count,
-		    unsigned int index, bool create, uint32_t *number_r);
+		    unsigned int index, uint32_t *number_r);
 
 /* lms-body.c */
 int lms_body_write(struct lms_write *write, uint64_t body_id, uint64_t offset, const void *data, size_t size);
