@@ -2,7 +2,7 @@
 
 import os
 
-from harness import Literal, ServerTest, mail_location, message, message_of_size, only
+from harness import Literal, ServerTest, differences, mail_location, message, message_of_size, only
 from harness.imap import text_of
 from harness.server import Server
 
@@ -36,8 +36,8 @@ plugin {
         with open(self.server.log_path) as file:
             log = [line for line in file if '(%s)' % self.user in line]
         for event in ('save: box=INBOX', 'copy from INBOX: box=Work', 'copy from INBOX: box=INBOX', 'flag_change: box=INBOX',
-                      'delete: box=INBOX', 'expunge: box=INBOX', 'Mailbox created: Work', 'Mailbox renamed: Work -> Play',
-                      'Mailbox deleted: Play'):
+                      'delete: box=INBOX', 'expunge: box=INBOX', differences.MAIL_LOG_CREATED % 'Work',
+                      'Mailbox renamed: Work -> Play', differences.MAIL_LOG_DELETED % 'Play'):
             self.assertTrue(any(event in line for line in log), '%s not in\n%s' % (event, ''.join(log)))
         save = next(line for line in log if 'save: box=INBOX' in line and 'log@x' in line)
         self.assertIn('msgid=<log@x>', save)

@@ -204,8 +204,10 @@ class Translation:
         elif key == 'acl_shared_dict':
             self.lines += ['acl_sharing_map {', '  ' + file_dict(value), '}']
         elif key == 'sieve':
-            path, active = re.fullmatch('file:(.*);active=(.*)', value).groups()
-            self.lines += ['sieve_script personal {', '  driver = file', '  path = ' + path, '  active_path = ' + active, '}']
+            active = re.fullmatch('file:.*;active=(.*)', value).group(1)
+            self.lines += ['sieve_script personal {', '  driver = file', '  path = ' + active, '}']
+        elif key == 'sieve_extensions':
+            self.lines += ['sieve_extensions {'] + ['  %s = yes' % name.lstrip('+') for name in value.split()] + ['}']
         else:
             return False
         return True
