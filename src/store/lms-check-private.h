@@ -63,7 +63,6 @@ void lms_check_walk(struct lms_check *check, enum lms_db db, const struct lms_ke
 /* Does the key have this size? If not, that is reported. */
 bool lms_check_key_size(struct lms_check *check, const struct lms_cursor *cursor, size_t size);
 
-void lms_check_pages(struct lms_check *check);
 void lms_check_tree(struct lms_check *check);
 void lms_check_folders(struct lms_check *check);
 void lms_check_bodies(struct lms_check *check);

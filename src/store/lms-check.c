@@ -164,7 +164,6 @@ int lms_check(struct lms_env *env, lms_check_callback *callback, void *context, 
 		return -1;
 	check.txn.error = &check.error;
 	check_meta(&check);
-	lms_check_pages(&check);
 	lms_check_tree(&check);
 	lms_check_folders(&check);
 	lms_check_bodies(&check);

@@ -84,7 +84,15 @@ static int open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
 
 static int guarded_open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
 {
-	LMS_GUARDED(open_dbis(env, mdb, flags));
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = open_dbis(env, mdb, flags);
+	lms_guard_leave(&guard);
+	return rc;
 }
 
 /* Returns 1 and fills env from the store's meta record, 0 if the store is empty, -1 on error. */
@@ -96,6 +104,7 @@ static int read_meta(struct lms_env *env, struct lms_txn *txn)
 	MDB_stat stat;
 	int ret;
 
+	env->dbi[LMS_DB_META] = 1;
 	lms_key_meta(&key);
 	ret = lms_get(txn, LMS_DB_META, &key, &value);
 	if (ret < 0)
@@ -130,8 +139,6 @@ static int open_existing(struct lms_env *env, struct lms_error *error_r)
 		return lms_fail_mdb(error_r, env, rc, "begin of transaction");
 	/* The handles last only if the transaction is committed. */
 	rc = mdb_dbi_open(txn.mdb, NULL, 0, &env->dbi[LMS_DB_META]);
-	if (rc == 0)
-		rc = lms_txn_begin_pages(&txn);
 	ret = rc == 0 ? read_meta(env, &txn) : lms_fail_mdb(error_r, env, rc, "open");
 	if (ret > 0) {
 		rc = guarded_open_dbis(env, txn.mdb, 0);
@@ -255,7 +262,6 @@ static void close_mdb(struct lms_env *env)
 	if (env->read_txn != NULL)
 		mdb_txn_abort(env->read_txn);
 	env->read_txn = NULL;
-	lms_page_forget_map(&env->pages);
 	if (env->mdb != NULL)
 		mdb_env_close(env->mdb);
 	env->mdb = NULL;

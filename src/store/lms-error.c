@@ -88,11 +88,6 @@ int lms_fail_mdb(struct lms_error *error_r, const struct lms_env *env, int rc, c
 		return fail_damaged(error_r, env, what, "pages are damaged or missing");
 	case LMS_RC_CHECKSUM:
 		return fail_damaged(error_r, env, what, "wrong checksum");
-	case LMS_RC_PAGE:
-		return fail_damaged(error_r, env, what, "a page is damaged");
-	case LMS_RC_AGAIN:
-		return lms_fail(error_r, LMS_IO, "%s/" LMS_FILE_DATA ": %s: others write too fast, or a meta page is "
-				"damaged", env->dir, what);
 	case LMS_RC_NEWER:
 		return lms_fail(error_r, LMS_NEWER, "%s/" LMS_FILE_DATA " was written by a newer version: %s: "
 				"update this installation", env->dir, what);

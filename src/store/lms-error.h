@@ -12,11 +12,7 @@ enum lms_rc {
 	/* A value's checksum or size is wrong. */
 	LMS_RC_CHECKSUM = -31002,
 	/* The value was written by a newer version. */
-	LMS_RC_NEWER = -31003,
-	/* A page of LMDB's isn't what it should be (lms-page.h). */
-	LMS_RC_PAGE = -31004,
-	/* Others have written too much since: begin the transaction again. */
-	LMS_RC_AGAIN = -31005
+	LMS_RC_NEWER = -31003
 };
 
 /* Fill *error_r (which may be NULL) and return -1. */

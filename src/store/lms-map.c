@@ -144,7 +144,6 @@ int lms_map_grow(struct lms_env *env, unsigned int try, struct lms_error *error_
 		return -1;
 	if (size <= env->map_size && env->map_size > bytes)
 		return fail_memory(env, bytes, lms_map_limit(), error_r);
-	lms_page_forget_map(&env->pages);
 	rc = mdb_env_set_mapsize(env->mdb, size);
 	if (rc != 0) {
 		/* The old map is gone, and LMDB doesn't know. */

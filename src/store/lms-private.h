@@ -5,7 +5,6 @@
 
 #include "lms.h"
 #include "lms-error.h"
-#include "lms-page.h"
 
 #include <lmdb.h>
 
@@ -15,6 +14,24 @@
 #define LMS_DIR_NOTIFY "notify"
 
 #define LMS_MAX_READERS 1024
+
+/* LMS_DB_META is LMDB's unnamed database: its page is written by every commit anyway. */
+enum lms_db {
+	LMS_DB_META,
+	LMS_DB_NODES,
+	LMS_DB_NAMES,
+	LMS_DB_FOLDERS,
+	LMS_DB_MESSAGES,
+	LMS_DB_KEYWORDS,
+	LMS_DB_CHANGES,
+	LMS_DB_BODIES,
+	LMS_DB_BODYREFS,
+	LMS_DB_GARBAGE,
+	LMS_DB_STAGING,
+	LMS_DB_SUBSCRIBED,
+	LMS_DB_ATTRIBUTES,
+	LMS_DB_COUNT
+};
 
 struct lms_env {
 	struct lms_env *next;
@@ -34,7 +51,7 @@ struct lms_env {
 	/* Reset, not ended, between brackets: renewing is much cheaper. */
 	MDB_txn *read_txn;
 	unsigned int read_depth;
-	struct lms_pages pages;
+	bool read_active, writing;
 
 	/* Every call fails with this once its code is set: the map is gone. */
 	struct lms_error poison;

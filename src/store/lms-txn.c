@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Records are kept below this; more is the sign of a damaged page. */
+#define VALUE_MAX (4u << 20)
 /* How often beginning a transaction is tried again after what may have gone away */
 #define BEGIN_TRIES 8
 
@@ -34,10 +36,6 @@ static int fail(struct lms_txn *txn, int rc, const char *action, enum lms_db db)
 static int recover_begin(struct lms_env *env, int rc, unsigned int try, struct lms_error *error_r)
 {
 	switch (rc) {
-	case LMS_RC_AGAIN:
-		if (try + 1 < BEGIN_TRIES)
-			return 0;
-		break;
 	case MDB_MAP_RESIZED:
 		return lms_map_grow(env, 0, error_r);
 	case MDB_READERS_FULL:
@@ -61,61 +59,30 @@ static int recover_begin(struct lms_env *env, int rc, unsigned int try, struct l
 	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
 }
 
-static int begin_pages(struct lms_txn *txn)
+static int begin_read(struct lms_env *env, struct lms_error *error_r)
 {
-	int rc = lms_page_begin(txn);
+	unsigned int try;
+	int rc = 0;
 
-	return rc == 0 && txn->write ? lms_page_check_free(txn) : rc;
-}
-
-int lms_txn_begin_pages(struct lms_txn *txn)
-{
-	LMS_GUARDED(begin_pages(txn));
-}
-
-static int begin_read(struct lms_env *env)
-{
-	struct lms_txn txn = { .env = env };
-	int rc;
-
-	if (env->read_txn != NULL)
-		rc = mdb_txn_renew(env->read_txn);
-	else
-		rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &env->read_txn);
-	if (rc != 0)
-		return rc;
-	txn.mdb = env->read_txn;
-	rc = lms_txn_begin_pages(&txn);
-	if (rc != 0)
-		mdb_txn_reset(env->read_txn);
-	return rc;
-}
-
-static int begin_write(struct lms_txn *txn)
-{
-	int rc = mdb_txn_begin(txn->env->mdb, NULL, 0, &txn->mdb);
-
-	if (rc != 0)
-		return rc;
-	rc = lms_txn_begin_pages(txn);
-	if (rc != 0)
-		lms_txn_abort(txn);
-	return rc;
+	if (lms_env_usable(env, error_r) < 0)
+		return -1;
+	for (try = 0; try < BEGIN_TRIES; try++) {
+		if (env->read_txn != NULL)
+			rc = mdb_txn_renew(env->read_txn);
+		else
+			rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &env->read_txn);
+		if (rc == 0)
+			return 0;
+		if (recover_begin(env, rc, try, error_r) < 0)
+			return -1;
+	}
+	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
 }
 
 int lms_read_begin(struct lms_env *env, struct lms_error *error_r)
 {
-	unsigned int try = 0;
-	int rc;
-
-	if (env->read_depth == 0) {
-		if (lms_env_usable(env, error_r) < 0)
-			return -1;
-		while ((rc = begin_read(env)) != 0) {
-			if (recover_begin(env, rc, try++, error_r) < 0)
-				return -1;
-		}
-	}
+	if (env->read_depth == 0 && begin_read(env, error_r) < 0)
+		return -1;
 	env->read_depth++;
 	return 0;
 }
@@ -144,25 +111,35 @@ void lms_txn_read_end(struct lms_txn *txn)
 
 int lms_txn_write(struct lms_txn *txn, struct lms_env *env, struct lms_error *error_r)
 {
-	unsigned int try = 0;
-	int rc;
+	unsigned int try;
+	int rc = 0;
 
 	memset(txn, 0, sizeof(*txn));
 	txn->env = env;
 	txn->error = error_r;
-	txn->write = true;
 	if (lms_env_usable(env, error_r) < 0)
 		return -1;
-	while ((rc = begin_write(txn)) != 0) {
-		if (recover_begin(env, rc, try++, error_r) < 0)
+	for (try = 0; try < BEGIN_TRIES; try++) {
+		rc = mdb_txn_begin(env->mdb, NULL, 0, &txn->mdb);
+		if (rc == 0)
+			return 0;
+		if (recover_begin(env, rc, try, error_r) < 0)
 			return -1;
 	}
-	return 0;
+	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
 }
 
 static int guarded_commit(MDB_txn *mdb)
 {
-	LMS_GUARDED(mdb_txn_commit(mdb));
+	struct lms_guard guard;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_txn_commit(mdb);
+	lms_guard_leave(&guard);
+	return rc;
 }
 
 int lms_txn_commit(struct lms_txn *txn, bool no_sync)
@@ -193,6 +170,25 @@ void lms_txn_abort(struct lms_txn *txn)
 	txn->mdb = NULL;
 }
 
+/* Check a value where the guard catches a part of it that isn't there. */
+static int check_value(const MDB_val *key, const MDB_val *val, struct lms_value *value_r)
+{
+	const uint8_t *bytes = val->mv_data;
+	uint32_t checksum;
+
+	if (val->mv_size < LMS_RECORD_OVERHEAD || val->mv_size > VALUE_MAX || key->mv_size > LMS_KEY_MAX)
+		return LMS_RC_CHECKSUM;
+	memcpy(value_r->head, bytes, LMS_RECORD_HEAD);
+	value_r->data = bytes + LMS_RECORD_OVERHEAD;
+	value_r->size = val->mv_size - LMS_RECORD_OVERHEAD;
+	checksum = lms_record_checksum(key->mv_data, key->mv_size, value_r->head, value_r->data, value_r->size);
+	if (checksum != lms_get_be32(bytes + LMS_RECORD_HEAD))
+		return LMS_RC_CHECKSUM;
+	if (value_r->head[0] != LMS_RECORD_VERSION)
+		return value_r->head[0] > LMS_RECORD_VERSION ? LMS_RC_NEWER : LMS_RC_CHECKSUM;
+	return 0;
+}
+
 static MDB_val mdb_key(const struct lms_key *key)
 {
 	MDB_val val = { key->size, (void *)(uintptr_t)key->data };
@@ -200,28 +196,26 @@ static MDB_val mdb_key(const struct lms_key *key)
 	return val;
 }
 
-static int checked_get(struct lms_txn *txn, enum lms_db db, MDB_val *key, struct lms_value *value_r)
+static int guarded_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
 {
+	struct lms_guard guard;
 	MDB_val val;
 	int rc;
 
-	rc = lms_page_check(txn, db, key->mv_data, key->mv_size, LMS_PAGE_GET);
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_get(mdb, dbi, key, &val);
 	if (rc == 0)
-		rc = mdb_get(txn->mdb, txn->env->dbi[db], key, &val);
-	if (rc == 0)
-		rc = lms_page_check_value(key->mv_data, key->mv_size, val.mv_data, val.mv_size, value_r);
+		rc = check_value(key, &val, value_r);
+	lms_guard_leave(&guard);
 	return rc;
-}
-
-static int guarded_get(struct lms_txn *txn, enum lms_db db, MDB_val *key, struct lms_value *value_r)
-{
-	LMS_GUARDED(checked_get(txn, db, key, value_r));
 }
 
 int lms_get(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, struct lms_value *value_r)
 {
 	MDB_val mkey = mdb_key(key);
-	int rc = guarded_get(txn, db, &mkey, value_r);
+	int rc = guarded_get(txn->mdb, txn->env->dbi[db], &mkey, value_r);
 
 	if (rc == MDB_NOTFOUND)
 		return 0;
@@ -239,23 +233,24 @@ static void fill_value(void *dest, const MDB_val *key, const uint8_t head[LMS_RE
 		memcpy(bytes + LMS_RECORD_OVERHEAD, data, size);
 }
 
-static int checked_put(struct lms_txn *txn, enum lms_db db, MDB_val *key, MDB_val *val)
+static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, MDB_val *val)
 {
-	int rc = lms_page_check(txn, db, key->mv_data, key->mv_size, LMS_PAGE_WRITE);
+	struct lms_guard guard;
+	int rc;
 
-	return rc == 0 ? mdb_put(txn->mdb, txn->env->dbi[db], key, val, MDB_RESERVE) : rc;
-}
-
-static int guarded_put(struct lms_txn *txn, enum lms_db db, MDB_val *key, MDB_val *val)
-{
-	LMS_GUARDED(checked_put(txn, db, key, val));
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_put(mdb, dbi, key, val, MDB_RESERVE);
+	lms_guard_leave(&guard);
+	return rc;
 }
 
 int lms_put(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
 	    const void *data, size_t size)
 {
 	MDB_val mkey = mdb_key(key), val = { LMS_RECORD_OVERHEAD + size, NULL };
-	int rc = guarded_put(txn, db, &mkey, &val);
+	int rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &val);
 
 	if (rc != 0)
 		return fail(txn, rc, "write to", db);
@@ -272,22 +267,23 @@ int lms_put_buffer(struct lms_txn *txn, enum lms_db db, const struct lms_key *ke
 	return lms_put(txn, db, key, head, buf->data, buf->size);
 }
 
-static int checked_del(struct lms_txn *txn, enum lms_db db, MDB_val *key)
+static int guarded_del(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key)
 {
-	int rc = lms_page_check(txn, db, key->mv_data, key->mv_size, LMS_PAGE_WRITE);
+	struct lms_guard guard;
+	int rc;
 
-	return rc == 0 ? mdb_del(txn->mdb, txn->env->dbi[db], key, NULL) : rc;
-}
-
-static int guarded_del(struct lms_txn *txn, enum lms_db db, MDB_val *key)
-{
-	LMS_GUARDED(checked_del(txn, db, key));
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_del(mdb, dbi, key, NULL);
+	lms_guard_leave(&guard);
+	return rc;
 }
 
 int lms_del(struct lms_txn *txn, enum lms_db db, const struct lms_key *key)
 {
 	MDB_val mkey = mdb_key(key);
-	int rc = guarded_del(txn, db, &mkey);
+	int rc = guarded_del(txn->mdb, txn->env->dbi[db], &mkey);
 
 	if (rc == MDB_NOTFOUND)
 		return 0;
@@ -297,18 +293,6 @@ int lms_del(struct lms_txn *txn, enum lms_db db, const struct lms_key *key)
 	return 1;
 }
 
-static int checked_cursor_open(struct lms_txn *txn, enum lms_db db, MDB_cursor **cursor_r)
-{
-	int rc = lms_page_check_tree(txn, db);
-
-	return rc == 0 ? mdb_cursor_open(txn->mdb, txn->env->dbi[db], cursor_r) : rc;
-}
-
-static int guarded_cursor_open(struct lms_txn *txn, enum lms_db db, MDB_cursor **cursor_r)
-{
-	LMS_GUARDED(checked_cursor_open(txn, db, cursor_r));
-}
-
 int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db db)
 {
 	int rc;
@@ -316,7 +300,7 @@ int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db 
 	memset(cursor, 0, sizeof(*cursor));
 	cursor->txn = txn;
 	cursor->db = db;
-	rc = guarded_cursor_open(txn, db, &cursor->mdb);
+	rc = mdb_cursor_open(txn->mdb, txn->env->dbi[db], &cursor->mdb);
 	if (rc != 0) {
 		cursor->mdb = NULL;
 		return fail(txn, rc, "read of", db);
@@ -331,40 +315,26 @@ void lms_cursor_close(struct lms_cursor *cursor)
 	cursor->mdb = NULL;
 }
 
-/* Pages are checked before LMDB searches them, and when walking comes to the next one. */
-static int checked_cursor_get(struct lms_cursor *cursor, MDB_val *key, MDB_val *val, MDB_cursor_op op,
-			      struct lms_value *value_r)
+static int guarded_cursor_get(MDB_cursor *mdb, MDB_val *key, MDB_val *val, MDB_cursor_op op, struct lms_value *value_r)
 {
-	struct lms_txn *txn = cursor->txn;
-	uint64_t page;
-	int rc = 0;
+	struct lms_guard guard;
+	int rc;
 
-	if (op != MDB_NEXT)
-		rc = lms_page_check(txn, cursor->db, key->mv_data, key->mv_size, LMS_PAGE_SEEK);
-	if (rc == 0)
-		rc = mdb_cursor_get(cursor->mdb, key, val, op);
-	if (rc == 0) {
-		page = lms_page_of(&txn->env->pages, key->mv_data);
-		if (page != 0 && page != cursor->page)
-			rc = lms_page_check(txn, cursor->db, key->mv_data, key->mv_size, LMS_PAGE_SEEK);
-		cursor->page = page;
-	}
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_cursor_get(mdb, key, val, op);
 	if (rc == 0 && value_r != NULL)
-		rc = lms_page_check_value(key->mv_data, key->mv_size, val->mv_data, val->mv_size, value_r);
+		rc = check_value(key, val, value_r);
+	lms_guard_leave(&guard);
 	return rc;
-}
-
-static int guarded_cursor_get(struct lms_cursor *cursor, MDB_val *key, MDB_val *val, MDB_cursor_op op,
-			      struct lms_value *value_r)
-{
-	LMS_GUARDED(checked_cursor_get(cursor, key, val, op, value_r));
 }
 
 static int cursor_get(struct lms_cursor *cursor, MDB_val *key, MDB_cursor_op op, struct lms_value *value_r,
 		      size_t *value_size_r)
 {
 	MDB_val val;
-	int rc = guarded_cursor_get(cursor, key, &val, op, value_r);
+	int rc = guarded_cursor_get(cursor->mdb, key, &val, op, value_r);
 
 	if (rc == MDB_NOTFOUND)
 		return 0;
@@ -393,8 +363,7 @@ int lms_cursor_seek_unread(struct lms_cursor *cursor, const struct lms_key *key,
 
 int lms_cursor_first(struct lms_cursor *cursor)
 {
-	static char least_key[1];
-	MDB_val mkey = { 0, least_key };
+	MDB_val mkey = { 0, NULL };
 
 	return cursor_get(cursor, &mkey, MDB_FIRST, &cursor->value, NULL);
 }
@@ -406,16 +375,17 @@ int lms_cursor_next(struct lms_cursor *cursor)
 	return cursor_get(cursor, &mkey, MDB_NEXT, &cursor->value, NULL);
 }
 
-static int checked_cursor_put(struct lms_cursor *cursor, MDB_val *key, MDB_val *val)
+static int guarded_cursor_put(MDB_cursor *mdb, MDB_val *key, MDB_val *val)
 {
-	int rc = lms_page_check(cursor->txn, cursor->db, key->mv_data, key->mv_size, LMS_PAGE_WRITE);
+	struct lms_guard guard;
+	int rc;
 
-	return rc == 0 ? mdb_cursor_put(cursor->mdb, key, val, MDB_CURRENT | MDB_RESERVE) : rc;
-}
-
-static int guarded_cursor_put(struct lms_cursor *cursor, MDB_val *key, MDB_val *val)
-{
-	LMS_GUARDED(checked_cursor_put(cursor, key, val));
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_cursor_put(mdb, key, val, MDB_CURRENT | MDB_RESERVE);
+	lms_guard_leave(&guard);
+	return rc;
 }
 
 int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_HEAD], const void *data, size_t size)
@@ -425,7 +395,7 @@ int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_
 	int rc;
 
 	memcpy(key, cursor->key, cursor->key_size);
-	rc = guarded_cursor_put(cursor, &mkey, &val);
+	rc = guarded_cursor_put(cursor->mdb, &mkey, &val);
 	if (rc != 0)
 		return fail(cursor->txn, rc, "write to", cursor->db);
 	fill_value(val.mv_data, &mkey, head, data, size);
@@ -433,21 +403,22 @@ int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_
 	return 0;
 }
 
-static int checked_cursor_del(struct lms_cursor *cursor)
+static int guarded_cursor_del(MDB_cursor *mdb)
 {
-	int rc = lms_page_check(cursor->txn, cursor->db, cursor->key, cursor->key_size, LMS_PAGE_WRITE);
+	struct lms_guard guard;
+	int rc;
 
-	return rc == 0 ? mdb_cursor_del(cursor->mdb, 0) : rc;
-}
-
-static int guarded_cursor_del(struct lms_cursor *cursor)
-{
-	LMS_GUARDED(checked_cursor_del(cursor));
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	rc = mdb_cursor_del(mdb, 0);
+	lms_guard_leave(&guard);
+	return rc;
 }
 
 int lms_cursor_del(struct lms_cursor *cursor)
 {
-	int rc = guarded_cursor_del(cursor);
+	int rc = guarded_cursor_del(cursor->mdb);
 
 	if (rc != 0)
 		return fail(cursor->txn, rc, "delete from", cursor->db);
@@ -455,24 +426,37 @@ int lms_cursor_del(struct lms_cursor *cursor)
 	return 0;
 }
 
-static int count_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
+int lms_txn_count(struct lms_txn *txn, enum lms_db db, uint64_t *count_r)
 {
-	MDB_val key, val;
-	size_t count;
-	int rc;
+	MDB_stat stat;
+	int rc = mdb_stat(txn->mdb, txn->env->dbi[db], &stat);
 
-	while ((rc = mdb_cursor_get(mdb, &key, &val, MDB_NEXT)) == 0) {
-		if (val.mv_size < sizeof(count))
-			return MDB_CORRUPTED;
-		memcpy(&count, val.mv_data, sizeof(count));
-		*pages_r += count;
-	}
-	return rc == MDB_NOTFOUND ? 0 : rc;
+	if (rc != 0)
+		return fail(txn, rc, "read of", db);
+	*count_r = stat.ms_entries;
+	return 0;
 }
 
 static int guarded_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
 {
-	LMS_GUARDED(count_free_pages(mdb, pages_r));
+	struct lms_guard guard;
+	MDB_val key, val;
+	size_t count;
+	int rc;
+
+	if (sigsetjmp(guard.jump, 0) != 0)
+		return LMS_RC_FAULT;
+	lms_guard_enter(&guard);
+	while ((rc = mdb_cursor_get(mdb, &key, &val, MDB_NEXT)) == 0) {
+		if (val.mv_size < sizeof(count)) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
+		memcpy(&count, val.mv_data, sizeof(count));
+		*pages_r += count;
+	}
+	lms_guard_leave(&guard);
+	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r)

@@ -19,7 +19,6 @@ struct lms_txn {
 	struct lms_error *error;
 	/* Why LMDB refused, 0 if it didn't: tells whether to repeat the transaction with a larger map. */
 	int rc;
-	bool write;
 	/* Something was written. */
 	bool dirty;
 };
@@ -32,9 +31,6 @@ void lms_txn_read_end(struct lms_txn *txn);
 int lms_txn_write(struct lms_txn *txn, struct lms_env *env, struct lms_error *error_r);
 int lms_txn_commit(struct lms_txn *txn, bool no_sync);
 void lms_txn_abort(struct lms_txn *txn);
-
-/* The part of beginning a transaction that checks pages. Returns 0 or a result code. */
-int lms_txn_begin_pages(struct lms_txn *txn);
 
 /* Returns 1, 0 if there is no such record, -1 on error. */
 int lms_get(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, struct lms_value *value_r);
@@ -51,8 +47,6 @@ struct lms_cursor {
 	struct lms_txn *txn;
 	enum lms_db db;
 	MDB_cursor *mdb;
-	/* The last page of records that was checked */
-	uint64_t page;
 	/* Of the record it stands on */
 	const uint8_t *key;
 	size_t key_size;
@@ -73,7 +67,11 @@ int lms_cursor_seek_unread(struct lms_cursor *cursor, const struct lms_key *key,
 int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_HEAD], const void *data, size_t size);
 int lms_cursor_del(struct lms_cursor *cursor);
 
-/* Number of pages in LMDB's list of free ones */
+/* Number of records in a database, and (with db LMS_DB_COUNT) the pages in LMDB's list of free ones. */
+int lms_txn_count(struct lms_txn *txn, enum lms_db db, uint64_t *count_r);
 int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r);
+
+/* Name of a database for LMDB (NULL: the unnamed one) and for messages. */
+const char *lms_db_name(enum lms_db db);
 
 #endif
