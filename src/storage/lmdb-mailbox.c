@@ -115,6 +115,14 @@ static int lmdb_mailbox_open(struct mailbox *box)
 	if (index_storage_mailbox_open(box, FALSE) < 0)
 		return -1;
 	lmdb_view_register(mbox);
+	if (lmdb_sync(mbox, 0) < 0) {
+		index_storage_mailbox_close(box);
+		box->opened = FALSE;
+		return -1;
+	}
+	/* there are users who open a mailbox and look at messages without a sync */
+	mail_index_view_close(&box->view);
+	box->view = mail_index_view_open(box->index);
 	return 0;
 }
 

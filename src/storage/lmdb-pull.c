@@ -101,6 +101,18 @@ static int append_message(const struct lms_message *message, void *context)
 	return 0;
 }
 
+/* Whoever takes \Recent from messages takes it from all that are in the snapshot, and nobody gives it back. */
+static void update_first_recent(struct lmdb_pull *pull, uint32_t first_recent_uid)
+{
+	bool drop = (pull->mbox->box.flags & MAILBOX_FLAG_DROP_RECENT) != 0;
+	uint32_t uid = drop ? pull->folder.uidnext : pull->folder.first_recent_uid;
+
+	if (uid > first_recent_uid) {
+		mail_index_update_header(pull->trans, offsetof(struct mail_index_header, first_recent_uid),
+					 &uid, sizeof(uid), FALSE);
+	}
+}
+
 /* Append what the folder has from first_uid on. */
 static int append_messages(struct lmdb_pull *pull, uint32_t first_uid, uint32_t first_recent_uid)
 {
@@ -109,21 +121,17 @@ static int append_messages(struct lmdb_pull *pull, uint32_t first_uid, uint32_t 
 
 	pull->recent_uid = (mbox->box.flags & MAILBOX_FLAG_DROP_RECENT) == 0 ? (uint32_t)-1 :
 		I_MAX(first_recent_uid, pull->folder.first_recent_uid);
-	if (first_uid < uidnext &&
-	    lms_message_scan(mbox->env, mbox->folder_id, first_uid, uidnext - 1, append_message, pull,
-			     &pull->error) < 0)
-		return -1;
 	if (first_uid < uidnext) {
+		if (lms_message_scan(mbox->env, mbox->folder_id, first_uid, uidnext - 1, append_message, pull,
+				     &pull->error) < 0)
+			return -1;
 		/* after the appends, so not prepended */
 		mail_index_update_header(pull->trans, offsetof(struct mail_index_header, next_uid),
 					 &uidnext, sizeof(uidnext), FALSE);
 	}
 	if (pull->highest_min_modseq != 0)
 		mail_index_update_highest_modseq(pull->trans, pull->highest_min_modseq);
-	if (pull->folder.first_recent_uid > first_recent_uid) {
-		mail_index_update_header(pull->trans, offsetof(struct mail_index_header, first_recent_uid),
-					 &pull->folder.first_recent_uid, sizeof(uint32_t), FALSE);
-	}
+	update_first_recent(pull, first_recent_uid);
 	return 0;
 }
 

@@ -162,16 +162,15 @@ static void take_recent(struct lmdb_sync_context *ctx)
 {
 	struct mailbox *box = &ctx->mbox->box;
 	const struct mail_index_header *hdr = mail_index_get_header(ctx->view);
-	uint32_t seq1, seq2, next_uid;
+	uint32_t seq1, seq2;
 
 	if ((box->flags & MAILBOX_FLAG_DROP_RECENT) == 0)
 		return;
 	if (mail_index_lookup_seq_range(ctx->view, hdr->first_recent_uid, hdr->next_uid, &seq1, &seq2))
 		mailbox_recent_flags_set_seqs(box, ctx->view, seq1, seq2);
-	if (ctx->lazy) {
-		next_uid = I_MAX(hdr->next_uid, ctx->folder.uidnext);
+	if (ctx->lazy && hdr->first_recent_uid < hdr->next_uid) {
 		mail_index_update_header(ctx->trans, offsetof(struct mail_index_header, first_recent_uid),
-					 &next_uid, sizeof(next_uid), FALSE);
+					 &hdr->next_uid, sizeof(hdr->next_uid), FALSE);
 	}
 }
 
