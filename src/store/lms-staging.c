@@ -37,6 +37,9 @@ static void forget(struct lms_env *env, uint64_t body_id)
 
 void lms_stage_abort(struct lms_env *env, uint64_t body_id)
 {
+	/* A child's copy of the descriptor has the parent's locks. */
+	if (lms_env_usable(env, NULL) < 0)
+		return;
 	forget(env, body_id);
 	env->made_garbage = true;
 }
