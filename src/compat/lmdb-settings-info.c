@@ -21,7 +21,7 @@ const struct lmdb_settings lmdb_default_settings = {
 bool lmdb_settings_check(const struct lmdb_settings *set, const char **error_r)
 {
 	if (set->flag_delay > FLAG_DELAY_MAX_SECS) {
-		*error_r = "lmdb_flag_delay: A day is the longest possible";
+		*error_r = "Invalid lmdb_flag_delay: It must be at most a day";
 		return FALSE;
 	}
 	return TRUE;

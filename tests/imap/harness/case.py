@@ -32,6 +32,8 @@ class ServerTest(unittest.TestCase):
     plugins = ''
     # Options of mail_location, e.g. {'index': 'MEMORY'}.
     location = {}
+    # Fields that the user database has besides the usual.
+    userdb_fields = {}
     # Resource limits of the whole server.
     limits = ()
     # Whether the class mounts file systems (in a name space of its own).
@@ -48,7 +50,7 @@ class ServerTest(unittest.TestCase):
     def new_server(cls):
         config = cls.config + (cls.foreign_config if cls.options.format != 'lmdb' else '')
         return Server(cls.options, config=config, plugins=cls.plugins, limits=cls.limits,
-                      location=mail_location(cls.options.format, **cls.location))
+                      userdb_fields=cls.userdb_fields, location=mail_location(cls.options.format, **cls.location))
 
     def setUp(self):
         if not self.server.running:

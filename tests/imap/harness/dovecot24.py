@@ -39,7 +39,7 @@ userdb static {{
   fields {{
     uid = {uid}
     gid = {gid}
-    home = {dir}/home/%{{user}}
+    home = {dir}/home/%{{user}}{userdb_fields}
   }}
   allow_all_users = yes
 }}

@@ -130,13 +130,15 @@ class Options:
 
 
 class Server:
-    def __init__(self, options, config='', location=None, plugins='', limits=(), base=None):
-        """limits: (resource, value) pairs set on the whole server; base: directory to put everything into."""
+    def __init__(self, options, config='', location=None, plugins='', limits=(), base=None, userdb_fields=None):
+        """limits: (resource, value) pairs set on the whole server; base: directory to put everything into;
+        userdb_fields: what the user database says of every user besides the usual."""
         self.options = options
         self.location = location or mail_location(options.format)
         self.config = config
         self.plugins = plugins
         self.limits = limits
+        self.userdb_fields = userdb_fields or {}
         self.master = None
         self.users = 0
         self.log_offset = 0
@@ -198,9 +200,11 @@ class Server:
             raise FileNotFoundError('no example configuration ' + EXAMPLE_CONFIG)
         modules = 'mail_plugin_dir = %s\n' % self.module_dir if self.options.format == 'lmdb' else ''
         plugins = 'mail_plugins = $mail_plugins %s\n' % self.plugins if self.plugins else ''
-        base = (dovecot24.BASE_CONFIG if DOVECOT == '2.4' else BASE_CONFIG).format(
+        base, field = (dovecot24.BASE_CONFIG, '\n    %s = %s') if DOVECOT == '2.4' else (BASE_CONFIG, ' %s=%s')
+        base = base.format(
             dir=self.dir, imap_port=self.imap_port, pop3_port=self.pop3_port, lmtp_port=self.lmtp_port,
-            uid=self.mail_uid, gid=self.mail_gid, fsync=self.options.fsync)
+            uid=self.mail_uid, gid=self.mail_gid, fsync=self.options.fsync,
+            userdb_fields=''.join(field % pair for pair in self.userdb_fields.items()))
         text = 'mail_location = %s\n' % self.location + self._identity_config() + modules + plugins
         text += self.config.replace('@DIR@', self.dir).replace('@FORMAT@', self.options.format)
         if DOVECOT == '2.4':
@@ -415,7 +419,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={uid} gid={gid} home={dir}/home/%u allow_all_users=yes
+  args = uid={uid} gid={gid} home={dir}/home/%u allow_all_users=yes{userdb_fields}
 }}
 namespace inbox {{
   inbox = yes

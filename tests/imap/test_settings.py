@@ -1,0 +1,75 @@
+"""The plugin's own settings: where they may stand, and what is said of wrong values."""
+
+from harness import Imap, ServerTest, differences, message, only
+from harness.lmdb import store_file, transaction_id
+
+
+@only('lmdb')
+class Settings(ServerTest):
+    """lmdb_flag_delay can be seen at work: a change of flags is, or isn't, committed to the store by the next sync."""
+    waits = True
+
+    def store_flag(self):
+        """Whether the store has a new transaction after STORE."""
+        imap = self.imap()
+        imap.append('INBOX', message())
+        imap.select()
+        before = transaction_id(store_file(self.home()))
+        imap.store('1', r'+FLAGS (\Flagged)')
+        imap.ok('NOOP')
+        return transaction_id(store_file(self.home())) != before
+
+    def test_flag_delay(self):
+        self.assertEqual(self.store_flag(), not self.waits)
+
+
+class WithoutDelay(Settings):
+    config = 'plugin {\n  lmdb_flag_delay = 0\n}\n'
+    waits = False
+
+
+class InFilter(Settings):
+    """2.4 has names for settings of one storage."""
+    config = differences.either('plugin {\n  lmdb_flag_delay = 0\n}\n', 'lmdb {\n  flag_delay = 0\n}\n')
+    waits = False
+
+
+class Overridden(Settings):
+    """The user database has the last word."""
+    config = 'plugin {\n  lmdb_flag_delay = 1 min\n}\n'
+    userdb_fields = {'lmdb_flag_delay': '0', 'lmdb_any_filesystem': 'no'}
+    waits = False
+
+
+@only('lmdb')
+class WrongInUserdb(ServerTest):
+    userdb_fields = {'lmdb_expunge_grace': 'soon'}
+
+    def test_login(self):
+        self.expect_log('lmdb_expunge_grace.*soon')
+        self.allow_log('Error: ')
+        imap = self._opened(Imap(self.server.imap_port))
+        with self.assertRaises((EOFError, OSError)):
+            imap.cmd('LOGIN %s pass' % self.user)
+            imap.ok('SELECT INBOX')
+
+
+@only('lmdb')
+class CommandLine(ServerTest):
+    def refused(self, name, value):
+        settings = ('plugin/%s=%s' % (name, value),)
+        text = self.server.doveadm_fails('mailbox', 'list', '-u', self.user, settings=settings)[1]
+        self.assertIn(name, text)
+
+    def test_right_values(self):
+        for name, values in (('lmdb_any_filesystem', ('yes', 'no')), ('lmdb_flag_delay', ('0', '5s', '2 mins', '1 day')),
+                             ('lmdb_expunge_grace', ('0', '1 s', '3 days'))):
+            for value in values:
+                self.assertEqual(self.server.doveadm('mailbox', 'list', '-u', self.user,
+                                                     settings=('plugin/%s=%s' % (name, value),)), 'INBOX\n')
+
+    def test_wrong_values(self):
+        for name, values in (('lmdb_any_filesystem', ('maybe', '2')), ('lmdb_flag_delay', ('soon', '-1', '5', '2 days')),
+                             ('lmdb_expunge_grace', ('1 light-year', 'yes'))):
+            for value in values:
+                self.refused(name, value)
