@@ -149,7 +149,8 @@ static int get_view_items(struct lmdb_mailbox *mbox, const struct lms_folder *fo
 	/* somebody's own \Seen flags aren't in the store */
 	if (mailbox_get_private_flags_mask(&mbox->box) != 0 || !nothing_waits(mbox, &file))
 		return 0;
-	if (file.version != 0 && file.epoch != folder->epoch)
+	/* the view is of another history of the folder: opening it finds out and mends it */
+	if (file.version != 0 && (file.epoch != folder->epoch || file.change > folder->change))
 		return 0;
 	if ((items & STATUS_HIGHESTMODSEQ) != 0 && (file.version == 0 || file.change != folder->change))
 		return 0;

@@ -298,8 +298,9 @@ static void update_timeout(struct lmdb_mailbox *mbox)
 	}
 }
 
-/* Commit a larger MODSEQ floor before anything above the present one is sent. */
-static int raise_floor(struct lmdb_mailbox *mbox, const struct lms_folder *folder)
+/* Commit a larger MODSEQ floor before anything above the present one is sent. On a full disk this fails, and mail must
+   be readable all the same: then, if the index is lost too, a client may miss changes. The log has said so. */
+static void raise_floor(struct lmdb_mailbox *mbox, const struct lms_folder *folder)
 {
 	struct lms_request request = {
 		.op = LMS_OP_SYNC,
@@ -310,7 +311,8 @@ static int raise_floor(struct lmdb_mailbox *mbox, const struct lms_folder *folde
 	};
 	struct lms_reply reply;
 
-	return request.u.sync.modseq_floor == 0 ? 0 : lmdb_mailbox_submit(mbox, &request, &reply);
+	if (request.u.sync.modseq_floor != 0)
+		(void)lmdb_mailbox_submit(mbox, &request, &reply);
 }
 
 int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
@@ -338,7 +340,8 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	if (ret < 0)
 		return -1;
 	update_timeout(mbox);
-	return raise_floor(mbox, &ctx.folder);
+	raise_floor(mbox, &ctx.folder);
+	return 0;
 }
 
 void lmdb_sync_close(struct lmdb_mailbox *mbox)
