@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "test-common.h"
 #include "test-fault.h"
-#include "lms-txn.h"
+#include "test-raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -220,27 +220,6 @@ static void test_permissions(void)
 	CHECK(chmod(test_path("store/data.mdb"), 0600) == 0);
 }
 
-/* Put a record where the store keeps it, past the store. */
-static void put_raw(enum lms_db db, const struct lms_key *key, const uint8_t head[4], const struct lms_buffer *buf)
-{
-	MDB_val mkey = { key->size, (void *)(uintptr_t)key->data }, val = { buf->size + 8, NULL };
-	uint8_t *value;
-	MDB_env *mdb;
-	MDB_txn *txn;
-	MDB_dbi dbi;
-
-	CHECK(mdb_env_create(&mdb) == 0 && mdb_env_set_maxdbs(mdb, LMS_DB_COUNT) == 0 &&
-	      mdb_env_open(mdb, test_path("store"), 0, 0600) == 0);
-	CHECK(mdb_txn_begin(mdb, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, lms_db_name(db), 0, &dbi) == 0);
-	CHECK(mdb_put(txn, dbi, &mkey, &val, MDB_RESERVE) == 0);
-	value = val.mv_data;
-	memcpy(value, head, 4);
-	lms_put_be32(value + 4, lms_record_checksum(key->data, key->size, head, buf->data, buf->size));
-	memcpy(value + 8, buf->data, buf->size);
-	CHECK(mdb_txn_commit(txn) == 0);
-	mdb_env_close(mdb);
-}
-
 /* What a newer version wrote is refused with that reason, and left as it is. */
 static void test_newer(void)
 {
@@ -256,7 +235,7 @@ static void test_newer(void)
 	lms_buffer_init(&buf);
 	lms_key_id(&key, folder_id);
 	lms_buffer_add(&buf, "whatever", 8);
-	put_raw(LMS_DB_FOLDERS, &key, (const uint8_t[4]){ LMS_RECORD_VERSION + 1, 1, 2, 3 }, &buf);
+	raw_put(LMS_DB_FOLDERS, &key, (const uint8_t[4]){ LMS_RECORD_VERSION + 1, 1, 2, 3 }, &buf);
 	env = test_open();
 	CHECK_FAILS(lms_folder_get(env, folder_id, &folder, &test_error), LMS_NEWER);
 	CHECK_FAILS(test_save_text(env, folder_id, "x") == 0 ? -1 : 0, LMS_NEWER);
@@ -267,7 +246,7 @@ static void test_newer(void)
 	lms_buffer_free(&buf);
 	lms_meta_encode(&meta, head, &buf);
 	lms_key_meta(&key);
-	put_raw(LMS_DB_META, &key, head, &buf);
+	raw_put(LMS_DB_META, &key, head, &buf);
 	CHECK_FAILS(open_with(test_path("store"), 0, &env), LMS_NEWER);
 	lms_buffer_free(&buf);
 }

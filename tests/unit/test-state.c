@@ -9,6 +9,9 @@ struct state {
 	FILE *file;
 	bool details;
 	unsigned int depth;
+	/* Of the attributes being listed */
+	uint64_t folder_id;
+	const char *user;
 };
 
 static uint64_t hash_bytes(uint64_t hash, const uint8_t *data, size_t size)
@@ -64,8 +67,34 @@ static int add_message(const struct lms_message *message, void *context)
 static int add_attribute(const char *key, void *context)
 {
 	struct state *state = context;
+	int64_t changed;
+	void *value;
+	size_t size;
 
-	fprintf(state->file, "  attribute %s\n", key);
+	fprintf(state->file, "  attribute %s %s", state->user == NULL ? "(shared)" : state->user, key);
+	if (state->details && CHECK(lms_attribute_get(state->env, state->folder_id, state->user, key, &value, &size,
+						      &changed, &test_error) == 1)) {
+		fprintf(state->file, " changed %lld: %.*s", (long long)changed, (int)size, (const char *)value);
+		free(value);
+	}
+	fprintf(state->file, "\n");
+	return 0;
+}
+
+static void add_attributes(struct state *state, uint64_t folder_id)
+{
+	state->folder_id = folder_id;
+	state->user = NULL;
+	CHECK(lms_attribute_scan(state->env, folder_id, NULL, "", add_attribute, state, &test_error) == 0);
+	state->user = "user";
+	CHECK(lms_attribute_scan(state->env, folder_id, "user", "", add_attribute, state, &test_error) == 0);
+}
+
+static int add_change(enum lms_change_kind kind, uint32_t uid1, uint32_t uid2, void *context)
+{
+	struct state *state = context;
+
+	fprintf(state->file, "  change %d %u-%u\n", kind, uid1, uid2);
 	return 0;
 }
 
@@ -86,10 +115,11 @@ static void add_folder(struct state *state, uint64_t folder_id)
 		for (i = 0; i < sizeof(folder.guid); i++)
 			fprintf(state->file, "%02x", folder.guid[i]);
 		fprintf(state->file, "\n");
+		CHECK(lms_changes_scan(state->env, folder_id, 0, add_change, state, &test_error) == 0);
 	}
 	CHECK(lms_keyword_scan(state->env, folder_id, add_keyword, state, &test_error) == 0);
 	CHECK(lms_message_scan(state->env, folder_id, 1, UINT32_MAX, add_message, state, &test_error) == 0);
-	CHECK(lms_attribute_scan(state->env, folder_id, NULL, "", add_attribute, state, &test_error) == 0);
+	add_attributes(state, folder_id);
 }
 
 static int add_node(const struct lms_node *node, const char *name, void *context)
@@ -115,7 +145,7 @@ static int add_subscription(const char *name, void *context)
 
 char *test_state(struct lms_env *env, bool details)
 {
-	struct state state = { env, NULL, details, 0 };
+	struct state state = { env, NULL, details, 0, 0, NULL };
 	size_t size;
 	char *text;
 
@@ -123,7 +153,7 @@ char *test_state(struct lms_env *env, bool details)
 	CHECK(lms_read_begin(env, &test_error) == 0);
 	CHECK(lms_node_children(env, LMS_ROOT_NODE, add_node, &state, &test_error) == 0);
 	CHECK(lms_subscription_scan(env, add_subscription, &state, &test_error) == 0);
-	CHECK(lms_attribute_scan(env, 0, NULL, "", add_attribute, &state, &test_error) == 0);
+	add_attributes(&state, 0);
 	lms_read_end(env);
 	fclose(state.file);
 	return text;

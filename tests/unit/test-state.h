@@ -5,8 +5,9 @@
 
 #include "lms.h"
 
-/* Everything that the read functions tell about a store, as text (malloc()ed), but for random ids. Two stores with the
-   same text are the same for users. With details also bodies' content (as hashes), UIDVALIDITYs and GUIDs. */
+/* Everything that the read functions tell about a store, as text (malloc()ed), but for ids: two stores with the same
+   text are the same for users. Private attributes are those of "user". With details also what differs from one run to
+   the next or takes time: bodies (as hashes), UIDVALIDITYs, GUIDs, changes, values of attributes. */
 char *test_state(struct lms_env *env, bool details);
 
 #endif

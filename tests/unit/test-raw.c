@@ -1,0 +1,69 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#include "test-common.h"
+#include "test-raw.h"
+
+static MDB_env *mdb;
+static MDB_txn *txn;
+
+static MDB_dbi begin(enum lms_db db)
+{
+	MDB_dbi dbi;
+
+	CHECK(mdb_env_create(&mdb) == 0 && mdb_env_set_maxdbs(mdb, LMS_DB_COUNT) == 0 &&
+	      mdb_env_open(mdb, test_path("store"), 0, 0600) == 0 && mdb_txn_begin(mdb, NULL, 0, &txn) == 0 &&
+	      mdb_dbi_open(txn, lms_db_name(db), 0, &dbi) == 0);
+	return dbi;
+}
+
+static void end(void)
+{
+	CHECK(mdb_txn_commit(txn) == 0);
+	mdb_env_close(mdb);
+}
+
+static MDB_val key_val(const struct lms_key *key)
+{
+	MDB_val val = { key->size, (void *)(uintptr_t)key->data };
+
+	return val;
+}
+
+void raw_put(enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+	     const struct lms_buffer *buf)
+{
+	MDB_val mkey = key_val(key), val = { buf->size + LMS_RECORD_OVERHEAD, NULL };
+	MDB_dbi dbi = begin(db);
+	uint8_t *value;
+
+	CHECK(mdb_put(txn, dbi, &mkey, &val, MDB_RESERVE) == 0);
+	value = val.mv_data;
+	memcpy(value, head, LMS_RECORD_HEAD);
+	lms_put_be32(value + LMS_RECORD_HEAD,
+		     lms_record_checksum(key->data, key->size, head, buf->data, buf->size));
+	memcpy(value + LMS_RECORD_OVERHEAD, buf->data, buf->size);
+	end();
+}
+
+void raw_del(enum lms_db db, const struct lms_key *key)
+{
+	MDB_val mkey = key_val(key);
+	MDB_dbi dbi = begin(db);
+
+	CHECK(mdb_del(txn, dbi, &mkey, NULL) == 0);
+	end();
+}
+
+bool raw_get(enum lms_db db, const struct lms_key *key, uint8_t head_r[LMS_RECORD_HEAD], struct lms_buffer *buf)
+{
+	MDB_val mkey = key_val(key), val;
+	MDB_dbi dbi = begin(db);
+	bool found = mdb_get(txn, dbi, &mkey, &val) == 0;
+
+	if (found) {
+		memcpy(head_r, val.mv_data, LMS_RECORD_HEAD);
+		lms_buffer_add(buf, (uint8_t *)val.mv_data + LMS_RECORD_OVERHEAD, val.mv_size - LMS_RECORD_OVERHEAD);
+	}
+	end();
+	return found;
+}

@@ -1,0 +1,16 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#ifndef TEST_RAW_H
+#define TEST_RAW_H
+
+#include "lms-txn.h"
+
+/* Change records of the store in the test's directory past the store, while it is closed: with right checksums, so
+   that only what the records say is wrong. */
+void raw_put(enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+	     const struct lms_buffer *buf);
+void raw_del(enum lms_db db, const struct lms_key *key);
+/* Read a record into *buf. */
+bool raw_get(enum lms_db db, const struct lms_key *key, uint8_t head_r[LMS_RECORD_HEAD], struct lms_buffer *buf);
+
+#endif
