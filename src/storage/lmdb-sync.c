@@ -120,6 +120,9 @@ static uint64_t wanted_floor(struct lmdb_mailbox *mbox, const struct lms_folder 
 	if (mail_index_is_in_memory(index))
 		return 0;
 	highest = mail_index_map_modseq_get_highest(index->map);
+	/* in a folder that never had a message there is nothing to miss */
+	if (folder->uidnext == 1 && highest <= 1)
+		return 0;
 	return highest + reserve_min <= folder->modseq_floor ? 0 : highest + LMDB_MODSEQ_RESERVE;
 }
 
