@@ -301,20 +301,33 @@ static void update_timeout(struct lmdb_mailbox *mbox)
 	}
 }
 
+/* Which messages aren't \Recent any more is known to the index; one in memory is gone with the session. */
+static uint32_t wanted_first_recent(struct lmdb_mailbox *mbox, const struct lms_folder *folder)
+{
+	struct mail_index *index = mbox->box.index;
+	uint32_t uid;
+
+	if (!mail_index_is_in_memory(index))
+		return 0;
+	uid = index->map->hdr.first_recent_uid;
+	return uid > folder->first_recent_uid ? uid : 0;
+}
+
 /* Commit a larger MODSEQ floor before anything above the present one is sent. On a full disk this fails, and mail must
    be readable all the same: then, if the index is lost too, a client may miss changes. The log has said so. */
-static void raise_floor(struct lmdb_mailbox *mbox, const struct lms_folder *folder)
+static void update_record(struct lmdb_mailbox *mbox, const struct lms_folder *folder)
 {
 	struct lms_request request = {
 		.op = LMS_OP_SYNC,
 		.u.sync = {
 			.folder_id = mbox->folder_id,
+			.first_recent_uid = wanted_first_recent(mbox, folder),
 			.modseq_floor = wanted_floor(mbox, folder, LMDB_MODSEQ_RESERVE_MIN),
 		},
 	};
 	struct lms_reply reply;
 
-	if (request.u.sync.modseq_floor != 0)
+	if (request.u.sync.first_recent_uid != 0 || request.u.sync.modseq_floor != 0)
 		(void)lmdb_mailbox_submit(mbox, &request, &reply);
 }
 
@@ -343,7 +356,7 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	if (ret < 0)
 		return -1;
 	update_timeout(mbox);
-	raise_floor(mbox, &ctx.folder);
+	update_record(mbox, &ctx.folder);
 	return 0;
 }
 
