@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# A root directory with another release of Debian, for ./check --debian. Sourced, not run.
+
+# All mounts and processes are in namespaces of their own: they end with the command, however that ends.
+apart() { unshare --mount --pid --fork --kill-child -- "$@"; }
+
+# debian_name NUMBER: the name that debootstrap knows.
+debian_name() {
+  case $1 in
+  13) echo trixie ;;
+  *) return 1 ;;
+  esac
+}
+
+# make_root NUMBER ROOT PACKAGES: PACKAGES are separated by spaces.
+make_root() {
+  apart debootstrap --variant=minbase --include="${3// /,}" "$(debian_name "$1")" "$2"
+}
+
+# in_root ROOT COMMAND...
+in_root() {
+  # shellcheck disable=SC2016
+  apart sh -c 'mount -t proc proc "$1/proc" && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+    LC_ALL=C.UTF-8 chroot "$@"' sh "$@"
+}
