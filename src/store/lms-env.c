@@ -84,15 +84,7 @@ static int open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
 
 static int guarded_open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
 {
-	struct lms_guard guard;
-	int rc;
-
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
-	rc = open_dbis(env, mdb, flags);
-	lms_guard_leave(&guard);
-	return rc;
+	LMS_GUARDED(open_dbis(env, mdb, flags));
 }
 
 /* Returns 1 and fills env from the store's meta record, 0 if the store is empty, -1 on error. */
@@ -104,7 +96,6 @@ static int read_meta(struct lms_env *env, struct lms_txn *txn)
 	MDB_stat stat;
 	int ret;
 
-	env->dbi[LMS_DB_META] = 1;
 	lms_key_meta(&key);
 	ret = lms_get(txn, LMS_DB_META, &key, &value);
 	if (ret < 0)

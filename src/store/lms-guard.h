@@ -8,14 +8,6 @@
 /*
  * LMDB trusts its file: a page that is missing (truncated file) or damaged makes it read outside of the file or fail
  * an assertion. A guard around its calls turns both into LMS_RC_FAULT.
- *
- *	struct lms_guard guard;
- *
- *	if (sigsetjmp(guard.jump, 0) != 0)
- *		return LMS_RC_FAULT;
- *	lms_guard_enter(&guard);
- *	rc = mdb_...;
- *	lms_guard_leave(&guard);
  */
 struct lms_guard {
 	sigjmp_buf jump;
@@ -34,6 +26,21 @@ static inline void lms_guard_leave(struct lms_guard *guard)
 {
 	lms_guard_top = guard->outer;
 }
+
+/*
+ * The whole body of a function that makes a call in a guard and returns its result, or LMS_RC_FAULT. The call must not
+ * hold anything that would be lost if it is left in its midst.
+ */
+#define LMS_GUARDED(call) \
+	struct lms_guard guard; \
+	int guarded_rc; \
+	\
+	if (sigsetjmp(guard.jump, 0) != 0) \
+		return LMS_RC_FAULT; \
+	lms_guard_enter(&guard); \
+	guarded_rc = (call); \
+	lms_guard_leave(&guard); \
+	return guarded_rc
 
 /* Install and remove the handlers of SIGBUS and SIGSEGV. Outside of a guard they hand on to the previous ones. */
 void lms_guard_install(void);

@@ -155,14 +155,18 @@ int lms_map_grow(struct lms_env *env, unsigned int try, struct lms_error *error_
 	return 0;
 }
 
+uint64_t lms_map_page_size(struct lms_env *env)
+{
+	MDB_stat stat;
+
+	return mdb_env_stat(env->mdb, &stat) == 0 ? stat.ms_psize : 0;
+}
+
 uint64_t lms_map_file_used(struct lms_env *env)
 {
 	MDB_envinfo info;
-	MDB_stat stat;
 
-	if (mdb_env_info(env->mdb, &info) != 0 || mdb_env_stat(env->mdb, &stat) != 0)
-		return 0;
-	return ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+	return mdb_env_info(env->mdb, &info) == 0 ? (info.me_last_pgno + 1) * lms_map_page_size(env) : 0;
 }
 
 bool lms_map_disk_full(struct lms_env *env, int *err_r)

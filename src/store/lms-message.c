@@ -56,6 +56,7 @@ static int scan(struct lms_txn *txn, uint64_t folder_id, uint32_t uid1, uint32_t
 	struct lms_message message;
 	struct lms_cursor cursor;
 	struct lms_key key, prefix;
+	uint32_t uid, last_uid = 0;
 	int ret, result = 0;
 
 	if (lms_cursor_open(&cursor, txn, LMS_DB_MESSAGES) < 0)
@@ -64,10 +65,13 @@ static int scan(struct lms_txn *txn, uint64_t folder_id, uint32_t uid1, uint32_t
 	lms_key_id_number(&key, folder_id, uid1);
 	ret = lms_cursor_seek(&cursor, &key);
 	while (ret > 0 && in_range(&cursor, &prefix, uid2)) {
-		if (lms_message_decode(&cursor.value, lms_key_get_number(cursor.key), guid, &message) < 0) {
+		uid = lms_key_get_number(cursor.key);
+		/* Not in order: a page stands where another one was. */
+		if (uid <= last_uid || lms_message_decode(&cursor.value, uid, guid, &message) < 0) {
 			ret = lms_fail_record(txn->error, txn->env, "message");
 			break;
 		}
+		last_uid = uid;
 		result = callback(&message, context);
 		if (result != 0)
 			break;

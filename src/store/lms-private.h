@@ -51,7 +51,6 @@ struct lms_env {
 	/* Reset, not ended, between brackets: renewing is much cheaper. */
 	MDB_txn *read_txn;
 	unsigned int read_depth;
-	bool read_active, writing;
 
 	/* Every call fails with this once its code is set: the map is gone. */
 	struct lms_error poison;

@@ -131,15 +131,7 @@ int lms_txn_write(struct lms_txn *txn, struct lms_env *env, struct lms_error *er
 
 static int guarded_commit(MDB_txn *mdb)
 {
-	struct lms_guard guard;
-	int rc;
-
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
-	rc = mdb_txn_commit(mdb);
-	lms_guard_leave(&guard);
-	return rc;
+	LMS_GUARDED(mdb_txn_commit(mdb));
 }
 
 int lms_txn_commit(struct lms_txn *txn, bool no_sync)
@@ -196,20 +188,44 @@ static MDB_val mdb_key(const struct lms_key *key)
 	return val;
 }
 
+static int check_record(MDB_cursor *cursor, MDB_val *key, MDB_cursor_op op)
+{
+	struct lms_value ignored;
+	MDB_val val;
+	int rc = mdb_cursor_get(cursor, key, &val, op);
+
+	return rc != 0 ? rc : check_value(key, &val, &ignored);
+}
+
+/* A record isn't found. If its key was damaged, it is likely to stand beside its place, with a wrong checksum. */
+static int check_neighbours(MDB_txn *mdb, MDB_dbi dbi, const MDB_val *key)
+{
+	MDB_val found = *key;
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(mdb, dbi, &cursor);
+
+	if (rc != 0)
+		return rc;
+	rc = check_record(cursor, &found, MDB_SET_RANGE);
+	if (rc == 0 || rc == MDB_NOTFOUND)
+		rc = check_record(cursor, &found, rc == 0 ? MDB_PREV : MDB_LAST);
+	mdb_cursor_close(cursor);
+	return rc == 0 ? MDB_NOTFOUND : rc;
+}
+
+static int checked_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
+{
+	MDB_val val;
+	int rc = mdb_get(mdb, dbi, key, &val);
+
+	if (rc == 0)
+		return check_value(key, &val, value_r);
+	return rc == MDB_NOTFOUND ? check_neighbours(mdb, dbi, key) : rc;
+}
+
 static int guarded_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
 {
-	struct lms_guard guard;
-	MDB_val val;
-	int rc;
-
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
-	rc = mdb_get(mdb, dbi, key, &val);
-	if (rc == 0)
-		rc = check_value(key, &val, value_r);
-	lms_guard_leave(&guard);
-	return rc;
+	LMS_GUARDED(checked_get(mdb, dbi, key, value_r));
 }
 
 int lms_get(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, struct lms_value *value_r)
@@ -235,15 +251,7 @@ static void fill_value(void *dest, const MDB_val *key, const uint8_t head[LMS_RE
 
 static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, MDB_val *val)
 {
-	struct lms_guard guard;
-	int rc;
-
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
-	rc = mdb_put(mdb, dbi, key, val, MDB_RESERVE);
-	lms_guard_leave(&guard);
-	return rc;
+	LMS_GUARDED(mdb_put(mdb, dbi, key, val, MDB_RESERVE));
 }
 
 int lms_put(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
@@ -269,15 +277,7 @@ int lms_put_buffer(struct lms_txn *txn, enum lms_db db, const struct lms_key *ke
 
 static int guarded_del(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key)
 {
-	struct lms_guard guard;
-	int rc;
-
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
-	rc = mdb_del(mdb, dbi, key, NULL);
-	lms_guard_leave(&guard);
-	return rc;
+	LMS_GUARDED(mdb_del(mdb, dbi, key, NULL));
 }
 
 int lms_del(struct lms_txn *txn, enum lms_db db, const struct lms_key *key)
@@ -293,6 +293,20 @@ int lms_del(struct lms_txn *txn, enum lms_db db, const struct lms_key *key)
 	return 1;
 }
 
+/* Opening a cursor may read where the database begins. mdb_stat() reads the same, but has no memory to lose. */
+static int open_cursor(MDB_txn *mdb, MDB_dbi dbi, MDB_cursor **cursor_r)
+{
+	MDB_stat stat;
+	int rc = mdb_stat(mdb, dbi, &stat);
+
+	return rc == 0 ? mdb_cursor_open(mdb, dbi, cursor_r) : rc;
+}
+
+static int guarded_open_cursor(MDB_txn *mdb, MDB_dbi dbi, MDB_cursor **cursor_r)
+{
+	LMS_GUARDED(open_cursor(mdb, dbi, cursor_r));
+}
+
 int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db db)
 {
 	int rc;
@@ -300,7 +314,7 @@ int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db 
 	memset(cursor, 0, sizeof(*cursor));
 	cursor->txn = txn;
 	cursor->db = db;
-	rc = mdb_cursor_open(txn->mdb, txn->env->dbi[db], &cursor->mdb);
+	rc = guarded_open_cursor(txn->mdb, txn->env->dbi[db], &cursor->mdb);
 	if (rc != 0) {
 		cursor->mdb = NULL;
 		return fail(txn, rc, "read of", db);
@@ -315,19 +329,24 @@ void lms_cursor_close(struct lms_cursor *cursor)
 	cursor->mdb = NULL;
 }
 
-static int guarded_cursor_get(MDB_cursor *mdb, MDB_val *key, MDB_val *val, MDB_cursor_op op, struct lms_value *value_r)
+static int checked_cursor_get(MDB_cursor *mdb, MDB_val *key, MDB_val *val, MDB_cursor_op op, struct lms_value *value_r)
 {
-	struct lms_guard guard;
+	MDB_val before = *key;
 	int rc;
 
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
+	/* As with a record that isn't found: the first one of a walk could have slipped before it. */
+	if (op == MDB_SET_RANGE && value_r != NULL && mdb_cursor_get(mdb, &before, val, op) == 0) {
+		rc = check_record(mdb, &before, MDB_PREV);
+		if (rc != 0 && rc != MDB_NOTFOUND)
+			return rc;
+	}
 	rc = mdb_cursor_get(mdb, key, val, op);
-	if (rc == 0 && value_r != NULL)
-		rc = check_value(key, val, value_r);
-	lms_guard_leave(&guard);
-	return rc;
+	return rc == 0 && value_r != NULL ? check_value(key, val, value_r) : rc;
+}
+
+static int guarded_cursor_get(MDB_cursor *mdb, MDB_val *key, MDB_val *val, MDB_cursor_op op, struct lms_value *value_r)
+{
+	LMS_GUARDED(checked_cursor_get(mdb, key, val, op, value_r));
 }
 
 static int cursor_get(struct lms_cursor *cursor, MDB_val *key, MDB_cursor_op op, struct lms_value *value_r,
@@ -377,15 +396,7 @@ int lms_cursor_next(struct lms_cursor *cursor)
 
 static int guarded_cursor_put(MDB_cursor *mdb, MDB_val *key, MDB_val *val)
 {
-	struct lms_guard guard;
-	int rc;
-
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
-	rc = mdb_cursor_put(mdb, key, val, MDB_CURRENT | MDB_RESERVE);
-	lms_guard_leave(&guard);
-	return rc;
+	LMS_GUARDED(mdb_cursor_put(mdb, key, val, MDB_CURRENT | MDB_RESERVE));
 }
 
 int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_HEAD], const void *data, size_t size)
@@ -405,15 +416,7 @@ int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_
 
 static int guarded_cursor_del(MDB_cursor *mdb)
 {
-	struct lms_guard guard;
-	int rc;
-
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
-	rc = mdb_cursor_del(mdb, 0);
-	lms_guard_leave(&guard);
-	return rc;
+	LMS_GUARDED(mdb_cursor_del(mdb, 0));
 }
 
 int lms_cursor_del(struct lms_cursor *cursor)
@@ -426,37 +429,24 @@ int lms_cursor_del(struct lms_cursor *cursor)
 	return 0;
 }
 
-int lms_txn_count(struct lms_txn *txn, enum lms_db db, uint64_t *count_r)
+static int count_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
 {
-	MDB_stat stat;
-	int rc = mdb_stat(txn->mdb, txn->env->dbi[db], &stat);
-
-	if (rc != 0)
-		return fail(txn, rc, "read of", db);
-	*count_r = stat.ms_entries;
-	return 0;
-}
-
-static int guarded_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
-{
-	struct lms_guard guard;
 	MDB_val key, val;
 	size_t count;
 	int rc;
 
-	if (sigsetjmp(guard.jump, 0) != 0)
-		return LMS_RC_FAULT;
-	lms_guard_enter(&guard);
 	while ((rc = mdb_cursor_get(mdb, &key, &val, MDB_NEXT)) == 0) {
-		if (val.mv_size < sizeof(count)) {
-			rc = MDB_CORRUPTED;
-			break;
-		}
+		if (val.mv_size < sizeof(count))
+			return MDB_CORRUPTED;
 		memcpy(&count, val.mv_data, sizeof(count));
 		*pages_r += count;
 	}
-	lms_guard_leave(&guard);
 	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int guarded_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
+{
+	LMS_GUARDED(count_free_pages(mdb, pages_r));
 }
 
 int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r)

@@ -23,7 +23,7 @@
 
 static const unsigned int versions[] = { 1 };
 
-static uint8_t text[3 * LMS_CHUNK_MAX];
+static uint8_t text[3 * LMS_CHUNK_MAX + 1];
 
 static void fill_text(size_t size)
 {
@@ -58,7 +58,7 @@ static void save_samples(struct lms_env *env, uint64_t folder_id)
 	unsigned int i;
 
 	memset(messages, 0, sizeof(messages));
-	fill_text(sizeof(text));
+	fill_text(sizeof(text) - 1);
 	for (i = 0; i < 6; i++) {
 		messages[i].data = text;
 		messages[i].size = messages[i].physical_size = i == 5 ? 2 * LMS_CHUNK_MAX + 100 : 700 * i;

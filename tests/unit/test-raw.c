@@ -8,7 +8,7 @@ static MDB_txn *txn;
 
 static MDB_dbi begin(enum lms_db db)
 {
-	MDB_dbi dbi;
+	MDB_dbi dbi = 0;
 
 	CHECK(mdb_env_create(&mdb) == 0 && mdb_env_set_maxdbs(mdb, LMS_DB_COUNT) == 0 &&
 	      mdb_env_open(mdb, test_path("store"), 0, 0600) == 0 && mdb_txn_begin(mdb, NULL, 0, &txn) == 0 &&
@@ -66,4 +66,24 @@ bool raw_get(enum lms_db db, const struct lms_key *key, uint8_t head_r[LMS_RECOR
 	}
 	end();
 	return found;
+}
+
+void raw_walk(raw_callback *callback, void *context)
+{
+	MDB_val key, val;
+	MDB_cursor *cursor;
+	unsigned int db;
+	MDB_dbi dbi;
+
+	for (db = 0; db < LMS_DB_COUNT; db++) {
+		dbi = begin(db);
+		CHECK(mdb_cursor_open(txn, dbi, &cursor) == 0);
+		while (mdb_cursor_get(cursor, &key, &val, MDB_NEXT) == 0) {
+			/* The unnamed database also has LMDB's records of the others. */
+			if (db != LMS_DB_META || memchr(key.mv_data, '\0', key.mv_size) != NULL)
+				callback(db, key.mv_data, key.mv_size, val.mv_data, val.mv_size, context);
+		}
+		mdb_cursor_close(cursor);
+		end();
+	}
 }

@@ -12,5 +12,9 @@ void raw_put(enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_R
 void raw_del(enum lms_db db, const struct lms_key *key);
 /* Read a record into *buf. */
 bool raw_get(enum lms_db db, const struct lms_key *key, uint8_t head_r[LMS_RECORD_HEAD], struct lms_buffer *buf);
+/* Call for every record of every database of the store. */
+typedef void raw_callback(enum lms_db db, const void *key, size_t key_size, const void *value, size_t value_size,
+			  void *context);
+void raw_walk(raw_callback *callback, void *context);
 
 #endif
