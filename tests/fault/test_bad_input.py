@@ -7,13 +7,12 @@ import poplib
 import random
 import re
 import shutil
-import signal
-import subprocess
 
 import newer_store
 from harness import Imap, Literal, ServerTest, message, message_of_size
 from harness.lmdb import store_file
-from harness.server import find_program, wait_for
+from harness.server import find_program
+from injection import Injection
 
 CRASH = re.compile(r'Panic|Fatal|killed with signal|core dumped')
 COMMANDS = ('SELECT INBOX', 'STATUS Work (MESSAGES)', 'CREATE New', 'DELETE Work', 'RENAME Work Play',
@@ -447,27 +446,9 @@ class Flipped(Damage):
 class FileSystem(Damage):
     """A network file system, as the answer of fstatfs() has it."""
 
-    def answer(self, number):
-        return number.to_bytes(8, 'little').hex()
-
-    def trace(self, pid, number):
-        tracer = subprocess.Popen(
-            [find_program('strace'), '-qq', '-p', str(pid), '-o', os.path.join(self.server.dir, 'strace'),
-             '-e', 'trace=fstatfs', '-e', 'inject=fstatfs:poke_exit=@arg2=' + self.answer(number)],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-        def traced():
-            with open('/proc/%d/status' % pid) as file:
-                return 'TracerPid:\t0\n' not in file.read()
-
-        wait_for(lambda: tracer.poll() is not None or traced(), 'strace')
-        self.assertIsNone(tracer.poll(), 'strace ended')
-        return tracer
-
-    def end_trace(self, tracer):
-        if tracer.poll() is None:
-            tracer.send_signal(signal.SIGINT)
-        tracer.communicate()
+    def injection(self, process, number):
+        return Injection(self.server, max(self.server.pids(process)), 'fstatfs',
+                         'poke_exit=@arg2=' + number.to_bytes(8, 'little').hex())
 
     def test_refused(self):
         self.fill()
@@ -477,25 +458,18 @@ class FileSystem(Damage):
             self.expect_log(remedy)
             before = self.digest()
             imap = self.imap()
-            pid, = self.server.pids('imap')
-            tracer = self.trace(pid, number)
-            try:
+            with self.injection('imap', number):
                 self.assertTrue(self.is_refused(imap, 'SELECT INBOX'))
                 self.assertTrue(self.is_refused(imap, 'APPEND INBOX ', Literal(message())))
-            finally:
-                self.end_trace(tracer)
             # The same session works as soon as the store is on another one.
             imap.select()
             self.end_sessions()
             lmtp = self.lmtp()
             lmtp.begin([self.user])
-            tracer = self.trace(max(self.server.pids('lmtp')), number)
-            try:
+            with self.injection('lmtp', number):
                 lmtp.send_data(message())
                 lmtp.sock.sendall(b'.\r\n')
                 self.assertEqual(lmtp.reply()[0] // 100, 4)
-            finally:
-                self.end_trace(tracer)
             lmtp.close()
             self.assertEqual(self.digest(), before)
         self.check_all_works()

@@ -9,6 +9,7 @@ from bulk import Threads
 from harness import ServerTest, message, message_of_size
 from harness.imap import Imap, number_set
 from harness.lmtp import Lmtp
+from injection import Injection
 
 LARGE = os.environ.get('DOVECOT_LMDB_LARGE') == '1'
 MESSAGES = 300000 if LARGE else 100000
@@ -285,34 +286,41 @@ class Sessions(Limits):
             self.remove_indexes()
 
     def test_opened_while_it_grows(self):
-        """Sessions begin and end while deliveries make the file longer."""
+        """Sessions begin and end while others make the file longer."""
         imap = self.imap()
         imap.create('There')
         imap.logout()
         data = message_of_size(60000)
         ended = []
 
-        def deliver():
-            lmtp = Lmtp(self.server.lmtp_port)
+        def save():
+            imap = Imap(self.server.imap_port, self.user)
             while not ended:
-                lmtp.ok(self.user, data)
-            lmtp.close()
+                imap.append('INBOX', data)
+            imap.logout()
 
         def open_and_close():
-            for _ in range(60):
+            for _ in range(30):
                 imap = Imap(self.server.imap_port, self.user)
                 imap.select('There')
                 imap.logout()
 
-        deliveries, threads = Threads(), Threads()
+        def open_slowly():
+            imap = self.imap()
+            with Injection(self.server, max(self.server.pids('imap')), 'fstat,newfstatat', 'delay_exit=20000'):
+                imap.select('There')
+
+        writers, threads = Threads(), Threads()
         for _ in range(3):
-            deliveries.start(deliver)
-            threads.start(open_and_close)
+            writers.start(save)
         try:
+            open_slowly()
+            for _ in range(3):
+                threads.start(open_and_close)
             threads.join()
         finally:
             ended.append(1)
-            deliveries.join()
+            writers.join()
 
     def test_many_users(self):
         users = [self.server.new_user() for _ in range(50)]
