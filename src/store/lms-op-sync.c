@@ -173,6 +173,12 @@ static int apply_expunges(struct sync *sync)
 	return 0;
 }
 
+/* Does the caller want nothing but higher values? */
+static bool is_raise(const struct lms_sync *args)
+{
+	return args->flag_count == 0 && args->keyword_count == 0 && args->expunge_count == 0;
+}
+
 int lms_op_sync(struct lms_write *write)
 {
 	const struct lms_sync *args = &write->request->u.sync;
@@ -193,9 +199,12 @@ int lms_op_sync(struct lms_write *write)
 		pub->flag_change++;
 	if (apply_expunges(&sync) < 0)
 		return -1;
-	if (pub->first_recent_uid < args->first_recent_uid)
-		pub->first_recent_uid = args->first_recent_uid;
-	if (pub->modseq_floor < args->modseq_floor)
-		pub->modseq_floor = args->modseq_floor;
+	/* Not worth a commit of their own, if it turns out that there is nothing else to do. */
+	if (sync.folder->view_changed || is_raise(args)) {
+		if (pub->first_recent_uid < args->first_recent_uid)
+			pub->first_recent_uid = args->first_recent_uid;
+		if (pub->modseq_floor < args->modseq_floor)
+			pub->modseq_floor = args->modseq_floor;
+	}
 	return 0;
 }

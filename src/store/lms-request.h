@@ -151,7 +151,8 @@ struct lms_uid_range {
  * Write what a view collected: flag changes (remove first, then add; in order), then keyword changes (in order; all of
  * keyword_names are made known to the folder then, in their order), then expunges. UIDs without message are no error.
  * The caller keeps expunges within a few thousand messages a request.
- * A raise of floor or first_recent_uid alone doesn't count as a change of the folder.
+ * A raise of floor or first_recent_uid alone doesn't count as a change of the folder, and with other changes in the
+ * request it is left out if those turn out to be done already.
  * LMS_NOTFOUND if there is no such folder.
  * Reply: folder (after), change_before.
  */
