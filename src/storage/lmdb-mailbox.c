@@ -112,6 +112,10 @@ static int lmdb_mailbox_open(struct mailbox *box)
 	/* for dovecot-acl: those who write it expect the directory to be there */
 	else if (mailbox_create_missing_dir(box, MAILBOX_LIST_PATH_TYPE_CONTROL) < 0)
 		return -1;
+	if (index_storage_mailbox_alloc_index(box) < 0)
+		return -1;
+	/* a view is derived: what must survive is flushed to the store */
+	mail_index_set_fsync_mode(box->index, FSYNC_MODE_NEVER, 0);
 	if (index_storage_mailbox_open(box, FALSE) < 0)
 		return -1;
 	lmdb_view_register(mbox);

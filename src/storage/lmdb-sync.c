@@ -14,6 +14,8 @@
 #include "lmdb-sync.h"
 #include "lmdb-view.h"
 
+#include <sys/stat.h>
+
 /*
  * A sync moves changes both ways under the index's sync lock: what waits in the view's journal goes to the store
  * (lmdb-drain), and what the store knows and the view doesn't comes to the view (lmdb-pull).
@@ -360,6 +362,18 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	return 0;
 }
 
+/* Who only looks into a mailbox (STATUS, EXAMINE) needn't bring others' recent flag changes to the store. */
+static bool leaves_flags(struct lmdb_mailbox *mbox)
+{
+	struct mailbox *box = &mbox->box;
+	struct stat st;
+
+	return (box->flags & MAILBOX_FLAG_READONLY) != 0 && !mbox->journal.expunges &&
+		lmdb_list_flags_may_wait(box->list) && !mail_index_is_in_memory(box->index) &&
+		stat(t_strconcat(box->index->filepath, ".log", NULL), &st) == 0 &&
+		st.st_mtime + (time_t)LMDB_LIST(box->list)->set.flag_delay > ioloop_time;
+}
+
 void lmdb_sync_close(struct lmdb_mailbox *mbox)
 {
 	struct mailbox *box = &mbox->box;
@@ -371,7 +385,7 @@ void lmdb_sync_close(struct lmdb_mailbox *mbox)
 	/* what can't be drained now stays in the journal for the next session */
 	(void)mail_index_refresh(box->index);
 	lmdb_journal_scan(mbox);
-	if (mbox->journal.flags || mbox->journal.expunges)
+	if ((mbox->journal.flags || mbox->journal.expunges) && !leaves_flags(mbox))
 		(void)lmdb_sync(mbox, LMDB_SYNC_FLAG_DRAIN);
 	timeout_remove(&mbox->to_flags);
 	lmdb_journal_scan(mbox);
