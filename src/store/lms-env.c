@@ -202,6 +202,8 @@ static int open_content(struct lms_env *env, struct lms_error *error_r)
 
 static int check_file(struct lms_env *env, struct lms_error *error_r)
 {
+	/* First what the meta page says is used: others may make the file longer meanwhile, and write its pages first. */
+	uint64_t used = lms_map_file_used(env);
 	struct stat st;
 	int fd, rc;
 
@@ -213,10 +215,10 @@ static int check_file(struct lms_env *env, struct lms_error *error_r)
 		return lms_fail_errno(error_r, errno, "fstat", env->dir);
 	env->dev = st.st_dev;
 	env->ino = st.st_ino;
-	if ((uint64_t)st.st_size < lms_map_file_used(env)) {
+	if ((uint64_t)st.st_size < used) {
 		return lms_fail(error_r, LMS_DAMAGED, "%s/" LMS_FILE_DATA " is damaged: it has only %llu of %llu bytes: "
 				"restore it from a backup", env->dir, (unsigned long long)st.st_size,
-				(unsigned long long)lms_map_file_used(env));
+				(unsigned long long)used);
 	}
 	return 0;
 }
