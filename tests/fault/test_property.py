@@ -520,3 +520,52 @@ class Never(Property, ServerTest):
 
 class Optimized(Property, ServerTest):
     config = 'mail_fsync = optimized\n'
+
+
+class Renamed(ServerTest):
+    """A session whose mailbox another one renames: it ends, or all that it does concerns that mailbox and no other."""
+    formats = ('lmdb',)
+
+    def begin(self):
+        self.one, self.two = self.imap(), self.imap()
+        self.one.create('Old', 'Other')
+        self.one.append_many('Old', [message('a'), message('b')])
+        self.one.append('Other', message('other'))
+        self.one.select('Old')
+        self.two.ok('RENAME Old New')
+
+    def attempt(self, *parts):
+        """Whether the session still lives; a command of a living one succeeds."""
+        try:
+            result = self.one.cmd(*parts)
+        except (EOFError, OSError):
+            return False
+        if result.has('BYE'):
+            return False
+        self.assertEqual(result.status, 'OK', result)
+        return True
+
+    def counts(self, *names):
+        return [self.two.status(name)['MESSAGES'] for name in names]
+
+    def test_goes_on_or_ends(self):
+        self.begin()
+        if self.attempt('NOOP'):
+            self.assertTrue(self.attempt(r'STORE 1 +FLAGS (\Seen)'))
+            self.assertTrue(self.attempt('COPY 1 Other'))
+            self.assertTrue(self.attempt('MOVE 1 Other'))
+            self.assertEqual(self.counts('New', 'Other'), [1, 3])
+        else:
+            self.assertEqual(self.counts('New', 'Other'), [2, 1])
+
+    def test_another_of_the_old_name(self):
+        self.begin()
+        self.two.create('Old')
+        if self.attempt('NOOP'):
+            self.assertTrue(self.attempt('COPY 1 Old'))
+            self.assertEqual(self.counts('New', 'Old'), [2, 1])
+            self.assertTrue(self.attempt('APPEND Old ', Literal(message())))
+            self.assertEqual(self.counts('New', 'Old'), [2, 2])
+            self.assertEqual(self.one.status('Old')['MESSAGES'], 2)
+        else:
+            self.assertEqual(self.counts('New', 'Old'), [2, 0])
