@@ -40,6 +40,8 @@ class ServerTest(unittest.TestCase):
     mounts = False
     # Formats on which the class makes sense; None means all.
     formats = None
+    # What a test wants to have said about its run.
+    note = ''
     # Set by the runner.
     options = None
     server = None

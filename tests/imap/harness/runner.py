@@ -129,7 +129,8 @@ class Worker:
         problems = ''.join(text for _, text in result.failures + result.errors)
         if problems and self.verbose:
             problems += '\n'.join(getattr(case, 'transcript', ())) + '\n'
-        self.report.put((test_name(cls, test), time.monotonic() - begin, problems))
+        name = test_name(cls, test) + (' (%s)' % case.note if case.note else '')
+        self.report.put((name, time.monotonic() - begin, problems))
 
     def end_class(self, cls, server):
         """Stop the server; whatever it logs or leaves then has no test to be blamed on."""

@@ -305,6 +305,11 @@ class Server:
         if left:
             raise AssertionError('processes outlived the master: ' + ' '.join(name for _, name, _ in left))
 
+    def abandon(self):
+        """The test killed the master and its children itself."""
+        self.master.wait()
+        self.master = None
+
     def close(self):
         try:
             self.stop()
