@@ -15,10 +15,14 @@ plugin {
 }
 '''
 
+    def read_on(self, imap, tag):
+        imap.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        return imap.wait(tag)
+
     def stalled_fetch(self, command):
         """A session that asks for much and doesn't read; returns it with the command's tag."""
         imap = self.imap()
-        imap.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        imap.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         imap.select()
         return imap, imap.send(command)
 
@@ -39,7 +43,7 @@ plugin {
             writer.ok('EXPUNGE')
             if self.options.format == 'lmdb':
                 sizes.append(os.path.getsize(store_file(self.home())))
-        result = reader.wait(tag)
+        result = self.read_on(reader, tag)
         self.assertEqual(result.status, 'OK')
         found = {items['UID']: items['BODY[]'] for items in result.fetched().values()}
         self.assertEqual(len(found), 60)
@@ -65,7 +69,7 @@ plugin {
         if self.options.format != 'lmdb':
             self.allow_log('.')
         try:
-            result = reader.wait(tag)
+            result = self.read_on(reader, tag)
         except EOFError:
             return
         self.assertIn(result.status, ('OK', 'NO'))
