@@ -122,7 +122,7 @@ class MemoryWatch:
 
 
 def lmdb_tool(server, name, *args):
-    """Run one of LMDB's programs as the owner of the mail, so that it leaves no file of another's; returns its output."""
+    """Output of one of LMDB's programs, run as the owner of the mail, so that it leaves no file of another's."""
     owner = {'user': server.mail_uid, 'group': server.mail_gid, 'extra_groups': []} if os.geteuid() == 0 else {}
     done = subprocess.run([find_program(name), *args], capture_output=True, text=True, cwd='/', **owner)
     # mdb_stat -r ends with the number of bytes that it printed last.

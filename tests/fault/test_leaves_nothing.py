@@ -65,7 +65,8 @@ class LeavesNothing(ServerTest):
     def fill(self):
         imap = self.session()
         imap.create('One', 'Two')
-        imap.append_many('INBOX', [message_of_size(self.rng.choice((300, 5000, 50000)), number) for number in range(60)])
+        imap.append_many('INBOX', [message_of_size(self.rng.choice((300, 5000, 50000)), number)
+                                   for number in range(60)])
         imap.logout()
         self.server.wait_until_idle()
 
@@ -155,8 +156,9 @@ class LeavesNothing(ServerTest):
         unknown = [path for path in self.files() if not any(re.fullmatch(pattern, path) for pattern in KNOWN)]
         self.assertEqual(unknown, [])
         self.assertEqual(os.listdir(os.path.join(self.server.dir, 'tmp')), [])
-        # One directory for each folder, at most: those of killed DELETEs go with the next look at the tree.
-        self.assertEqual(self.doveadm('mailbox list').split().count('INBOX'), 1)
+        # Nor a directory of a folder that is none.
+        names = self.doveadm('mailbox list').split()
+        self.assertLessEqual(len(os.listdir(os.path.join(self.home(), 'mail', 'index'))), len(names))
 
     def test_locks(self):
         self.fill()

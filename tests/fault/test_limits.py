@@ -51,7 +51,8 @@ class Messages(Limits):
         imap = self.imap()
         self.assertEqual(imap.select().one('EXISTS').num, MESSAGES)
         self.assertEqual(self.counts(imap), expected)
-        self.assertEqual(imap.body(MESSAGES), message('m%d' % self.source(MESSAGES), 'Number %d.\r\n' % self.source(MESSAGES)))
+        number = self.source(MESSAGES)
+        self.assertEqual(imap.body(MESSAGES), message('m%d' % number, 'Number %d.\r\n' % number))
         self.expunge_half(imap)
 
     def source(self, uid):

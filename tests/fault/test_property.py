@@ -106,7 +106,7 @@ class Client:
                     new.append(items['UID'])
                 view.flags[items['UID']] = items['FLAGS'] - {'\\Recent'}
         view.uids = sorted(view.uids + new)
-        assert len(view.uids) == count, 'after QRESYNC %d messages are known, and there are %d' % (len(view.uids), count)
+        assert len(view.uids) == count, 'after QRESYNC %d of %d messages are known' % (len(view.uids), count)
         return view
 
 
@@ -160,7 +160,9 @@ class Property:
         for name in sorted(self.folders):
             self.select(client, name)
             self.compare(client)
-            found = client.imap.fetch('1:*', 'BODY.PEEK[HEADER.FIELDS (SUBJECT)]') if self.folders[name].messages else {}
+            found = {}
+            if self.folders[name].messages:
+                found = client.imap.fetch('1:*', 'BODY.PEEK[HEADER.FIELDS (SUBJECT)]')
             subjects = {uid: next(value for key, value in items.items() if key.startswith('BODY['))
                         for uid, items in found.items()}
             self.assertEqual({uid: value.strip() for uid, value in subjects.items()},
@@ -353,7 +355,8 @@ class Property:
         since = self.rng.choice([folder.messages[uid].modseq for uid in folder.uids()])
         sign, flags = self.rng.choice('+-'), self.some_flags(1)
         prefix, messages = self.messages_of(client, uids)
-        command = '%sSTORE %s (UNCHANGEDSINCE %d) %sFLAGS (%s)' % (prefix, messages, since, sign, ' '.join(sorted(flags)))
+        command = '%sSTORE %s (UNCHANGEDSINCE %d) %sFLAGS (%s)' % (prefix, messages, since, sign,
+                                                                   ' '.join(sorted(flags)))
         self.log(client, '%s [UIDs %s]', command, uids)
         view = list(client.view.uids)
         result = client.ok(command)
