@@ -157,7 +157,8 @@ static void test_refused(void)
 static void test_foreign(void)
 {
 	struct lms_env *env;
-	MDB_val key = { 3, "key" };
+	char text[] = "key";
+	MDB_val key = { 3, text };
 	MDB_env *mdb;
 	MDB_txn *txn;
 	MDB_dbi dbi;

@@ -22,11 +22,6 @@ static struct {
 
 static struct fault_log *recording;
 
-ssize_t pwrite(int fd, const void *data, size_t size, off_t offset);
-ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset);
-int ftruncate(int fd, off_t size);
-int ftruncate64(int fd, off_t size);
-
 void fault_begin(enum fault_action action, unsigned int at, int error)
 {
 	memset(&fault, 0, sizeof(fault));
