@@ -18,7 +18,7 @@
  *	varint	least MODSEQ if PART_MODSEQ
  *	keyword bitmap if PART_KEYWORDS: all that is left
  *
- * A usual message takes 8 + 36 bytes.
+ * A usual message takes about 40 bytes with its head.
  */
 
 enum {

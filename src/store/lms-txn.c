@@ -197,8 +197,9 @@ static int check_record(MDB_cursor *cursor, MDB_val *key, MDB_cursor_op op)
 	return rc != 0 ? rc : check_value(key, &val, &ignored);
 }
 
-/* A record isn't found. If its key was damaged, it is likely to stand beside its place, with a wrong checksum. */
-static int check_neighbours(MDB_txn *mdb, MDB_dbi dbi, const MDB_val *key)
+/* A record isn't found. If its key was damaged, it is likely to stand beside its place, with a wrong checksum. Returns
+   MDB_NOTFOUND if what is before and after the key is right. */
+static int check_missing(MDB_txn *mdb, MDB_dbi dbi, const MDB_val *key)
 {
 	MDB_val found = *key;
 	MDB_cursor *cursor;
@@ -220,7 +221,7 @@ static int checked_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value
 
 	if (rc == 0)
 		return check_value(key, &val, value_r);
-	return rc == MDB_NOTFOUND ? check_neighbours(mdb, dbi, key) : rc;
+	return rc == MDB_NOTFOUND ? check_missing(mdb, dbi, key) : rc;
 }
 
 static int guarded_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
@@ -329,18 +330,27 @@ void lms_cursor_close(struct lms_cursor *cursor)
 	cursor->mdb = NULL;
 }
 
+/* The same for the first record of a walk: a damaged key could have let it slip before the place. */
+static int checked_seek(MDB_cursor *mdb, MDB_val *key, MDB_val *val)
+{
+	MDB_val before;
+	int rc = mdb_cursor_get(mdb, key, val, MDB_SET_RANGE), before_rc;
+
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return rc;
+	before_rc = check_record(mdb, &before, rc == 0 ? MDB_PREV : MDB_LAST);
+	if (before_rc != 0 && before_rc != MDB_NOTFOUND)
+		return before_rc;
+	if (rc == MDB_NOTFOUND)
+		return rc;
+	return mdb_cursor_get(mdb, key, val, before_rc == 0 ? MDB_NEXT : MDB_GET_CURRENT);
+}
+
 static int checked_cursor_get(MDB_cursor *mdb, MDB_val *key, MDB_val *val, MDB_cursor_op op, struct lms_value *value_r)
 {
-	MDB_val before = *key;
-	int rc;
+	int rc = op == MDB_SET_RANGE && value_r != NULL ? checked_seek(mdb, key, val) :
+		mdb_cursor_get(mdb, key, val, op);
 
-	/* As with a record that isn't found: the first one of a walk could have slipped before it. */
-	if (op == MDB_SET_RANGE && value_r != NULL && mdb_cursor_get(mdb, &before, val, op) == 0) {
-		rc = check_record(mdb, &before, MDB_PREV);
-		if (rc != 0 && rc != MDB_NOTFOUND)
-			return rc;
-	}
-	rc = mdb_cursor_get(mdb, key, val, op);
 	return rc == 0 && value_r != NULL ? check_value(key, val, value_r) : rc;
 }
 
