@@ -87,11 +87,14 @@ class View:
             if uid in self.uids:
                 self.uids.remove(uid)
                 self.flags.pop(uid, None)
-            else:
-                # Of a message of which only EXISTS told it can't be said which one of these goes.
-                assert earlier or None in self.uids, 'VANISHED %d, which was not there' % uid
-                if not earlier:
-                    self.uids.remove(None)
+            elif not earlier:
+                del self.uids[self.unknown_position(uid)]
+
+    def unknown_position(self, uid):
+        """Where a message may stand of which only EXISTS told: between the known UIDs around its own."""
+        number = 1 + max([number for number, known in enumerate(self.uids) if known and known < uid], default=-1)
+        assert number < len(self.uids) and self.uids[number] is None, 'VANISHED %d, which was not there' % uid
+        return number
 
     def fetch(self, line):
         assert 1 <= line.num <= len(self.uids), 'FETCH %d of %d messages' % (line.num, len(self.uids))
