@@ -223,6 +223,11 @@ static int check_file(struct lms_env *env, struct lms_error *error_r)
 	return 0;
 }
 
+static int guarded_env_open(const struct lms_env *env)
+{
+	LMS_GUARDED(mdb_env_open(env->mdb, env->dir, MDB_NOTLS, env->set.file_mode));
+}
+
 static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *error_r)
 {
 	mode_t old_umask;
@@ -240,8 +245,11 @@ static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *
 	mdb_env_set_maxreaders(env->mdb, LMS_MAX_READERS);
 	mdb_env_set_assert(env->mdb, handle_assert);
 	old_umask = umask(0);
-	rc = mdb_env_open(env->mdb, env->dir, MDB_NOTLS, env->set.file_mode);
+	rc = guarded_env_open(env);
 	umask(old_umask);
+	/* Left in its midst, LMDB's environment can't even be closed. */
+	if (rc == LMS_RC_FAULT)
+		env->mdb = NULL;
 	if (rc != 0)
 		return lms_fail_mdb(error_r, env, rc, "open");
 	if (check_file(env, error_r) < 0)

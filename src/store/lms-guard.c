@@ -8,7 +8,7 @@
 
 struct lms_guard *volatile lms_guard_top;
 
-static const int guarded_signals[] = { SIGBUS, SIGSEGV };
+static const int guarded_signals[] = { SIGBUS, SIGSEGV, SIGFPE };
 #define GUARDED_COUNT (sizeof(guarded_signals) / sizeof(guarded_signals[0]))
 
 static struct sigaction previous[GUARDED_COUNT];

@@ -42,7 +42,7 @@ static inline void lms_guard_leave(struct lms_guard *guard)
 	lms_guard_leave(&guard); \
 	return guarded_rc
 
-/* Install and remove the handlers of SIGBUS and SIGSEGV. Outside of a guard they hand on to the previous ones. */
+/* Install and remove the handlers of SIGBUS, SIGSEGV and SIGFPE (a page size of 0). Outside of a guard they hand on to the previous ones. */
 void lms_guard_install(void);
 void lms_guard_remove(void);
 /* Leave the innermost guard with LMS_RC_FAULT; returns only if there is none. */
