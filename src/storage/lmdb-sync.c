@@ -4,6 +4,7 @@
 #include "array.h"
 #include "ioloop.h"
 #include "mail-index-modseq.h"
+#include "mail-transaction-log-private.h"
 #include "mailbox-recent-flags.h"
 #include "lmdb-compat.h"
 #include "lmdb-drain.h"
@@ -333,6 +334,29 @@ static void update_record(struct lmdb_mailbox *mbox, const struct lms_folder *fo
 		(void)lmdb_mailbox_submit(mbox, &request, &reply);
 }
 
+/* A mailbox that was renamed ends its sessions, as with Dovecot's own formats: core takes a session's selected mailbox
+   for the one that now has the name. */
+static int check_name(struct lmdb_mailbox *mbox)
+{
+	struct mailbox *box = &mbox->box;
+	struct lms_node node;
+	int ret;
+
+	if (box->deleting)
+		return 0;
+	T_BEGIN {
+		ret = lmdb_list_lookup(box->list, box->name, &node);
+	} T_END;
+	if (ret < 0) {
+		mail_storage_copy_list_error(box->storage, box->list);
+		return -1;
+	}
+	if (ret > 0 && node.folder_id == mbox->folder_id)
+		return 0;
+	mailbox_set_deleted(box);
+	return -1;
+}
+
 int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 {
 	struct lmdb_sync_context ctx = { .mbox = mbox, .flags = flags };
@@ -342,6 +366,8 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	/* opened for saving only: the view is never pulled */
 	if ((box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
 		return 0;
+	if (check_name(mbox) < 0)
+		return -1;
 	(void)mail_index_refresh(box->index);
 	for (unsigned int tries = 0; ret == 0; tries++) {
 		ret = sync_is_needed(&ctx);
@@ -362,16 +388,41 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	return 0;
 }
 
+/* Has the journal not been deleted (and perhaps made anew by others) while the mailbox was open? */
+static bool journal_is_there(struct mail_index *index, struct stat *st_r)
+{
+	return stat(t_strconcat(index->filepath, ".log", NULL), st_r) == 0 && index->log->head != NULL &&
+		index->log->head->st_ino == st_r->st_ino;
+}
+
 /* Who only looks into a mailbox (STATUS, EXAMINE) needn't bring others' recent flag changes to the store. */
-static bool leaves_flags(struct lmdb_mailbox *mbox)
+static bool leaves_flags(struct lmdb_mailbox *mbox, const struct stat *st)
 {
 	struct mailbox *box = &mbox->box;
-	struct stat st;
 
 	return (box->flags & MAILBOX_FLAG_READONLY) != 0 && !mbox->journal.expunges &&
-		lmdb_list_flags_may_wait(box->list) && !mail_index_is_in_memory(box->index) &&
-		stat(t_strconcat(box->index->filepath, ".log", NULL), &st) == 0 &&
-		st.st_mtime + (time_t)LMDB_LIST(box->list)->set.flag_delay > ioloop_time;
+		lmdb_list_flags_may_wait(box->list) &&
+		st->st_mtime + (time_t)LMDB_LIST(box->list)->set.flag_delay > ioloop_time;
+}
+
+static void drain_at_close(struct lmdb_mailbox *mbox)
+{
+	struct mail_index *index = mbox->box.index;
+	struct stat st;
+
+	(void)mail_index_refresh(index);
+	/* what waits in an index in memory was drained at once, and what was deleted is lost */
+	if (mail_index_is_in_memory(index) || !journal_is_there(index, &st))
+		return;
+	lmdb_journal_scan(mbox);
+	if (mbox->journal.flags || mbox->journal.expunges) {
+		/* what can't be drained now stays in the journal for the next session */
+		if (leaves_flags(mbox, &st) || lmdb_sync(mbox, LMDB_SYNC_FLAG_DRAIN) < 0)
+			return;
+		lmdb_journal_scan(mbox);
+	}
+	if (!mbox->journal.flags && !mbox->journal.expunges)
+		lmdb_status_write(mbox);
 }
 
 void lmdb_sync_close(struct lmdb_mailbox *mbox)
@@ -379,18 +430,10 @@ void lmdb_sync_close(struct lmdb_mailbox *mbox)
 	struct mailbox *box = &mbox->box;
 
 	timeout_remove(&mbox->to_flags);
-	if (box->view == NULL || box->mailbox_deleted || mail_index_is_deleted(box->index) ||
-	    (box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
-		return;
-	/* what can't be drained now stays in the journal for the next session */
-	(void)mail_index_refresh(box->index);
-	lmdb_journal_scan(mbox);
-	if ((mbox->journal.flags || mbox->journal.expunges) && !leaves_flags(mbox))
-		(void)lmdb_sync(mbox, LMDB_SYNC_FLAG_DRAIN);
+	if (box->view != NULL && !box->mailbox_deleted && !mail_index_is_deleted(box->index) &&
+	    (box->flags & MAILBOX_FLAG_SAVEONLY) == 0)
+		drain_at_close(mbox);
 	timeout_remove(&mbox->to_flags);
-	lmdb_journal_scan(mbox);
-	if (!mbox->journal.flags && !mbox->journal.expunges)
-		lmdb_status_write(mbox);
 	i_zero(&mbox->journal);
 }
 
