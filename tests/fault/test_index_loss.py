@@ -219,8 +219,9 @@ protocol imap {
             sessions[2].done(tag)
         except EOFError:
             pass
-        for imap in sessions:
-            imap.close()
+        # The old sessions also take the new files for broken ones; with them gone there is nothing to be seen of it.
+        self.close_connections()
+        other = self.imap()
         other.select()
         other.store(str(uid), r'+FLAGS.SILENT (\Deleted)')
         other.ok('UID EXPUNGE %d' % uid)

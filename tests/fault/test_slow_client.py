@@ -11,7 +11,7 @@ from harness.lmdb import store_file
 class SlowClient(ServerTest):
     config = '''
 plugin {
-  lmdb_expunge_grace = 1s
+  lmdb_expunge_grace = 0s
 }
 '''
 
