@@ -237,6 +237,26 @@ static int lmdb_mail_get_special(struct mail *_mail, enum mail_fetch_field field
 	}
 }
 
+/* Is it the message that is being saved? */
+static bool is_saving(struct mail *mail)
+{
+	return mail->saving && mail->transaction->save_ctx != NULL && mail->transaction->save_ctx->dest_mail == mail;
+}
+
+static const char *const *lmdb_mail_get_keywords(struct mail *mail)
+{
+	return is_saving(mail) ? lmdb_save_get_keywords(mail, LMDB_MAIL(mail)->imail.mail.data_pool) :
+		index_mail_get_keywords(mail);
+}
+
+static void lmdb_mail_update_keywords(struct mail *mail, enum modify_type modify_type, struct mail_keywords *keywords)
+{
+	if (is_saving(mail))
+		lmdb_save_update_keywords(mail, modify_type, keywords);
+	else
+		index_mail_update_keywords(mail, modify_type, keywords);
+}
+
 struct mail_vfuncs lmdb_mail_vfuncs = {
 	.close = lmdb_mail_close,
 	.free = index_mail_free,
@@ -248,7 +268,7 @@ struct mail_vfuncs lmdb_mail_vfuncs = {
 	.add_temp_wanted_fields = index_mail_add_temp_wanted_fields,
 
 	.get_flags = index_mail_get_flags,
-	.get_keywords = index_mail_get_keywords,
+	.get_keywords = lmdb_mail_get_keywords,
 	.get_keyword_indexes = index_mail_get_keyword_indexes,
 	.get_modseq = index_mail_get_modseq,
 	.get_pvt_modseq = index_mail_get_pvt_modseq,
@@ -266,7 +286,7 @@ struct mail_vfuncs lmdb_mail_vfuncs = {
 	.get_special = lmdb_mail_get_special,
 	.get_backend_mail = index_mail_get_backend_mail,
 	.update_flags = index_mail_update_flags,
-	.update_keywords = index_mail_update_keywords,
+	.update_keywords = lmdb_mail_update_keywords,
 	.update_modseq = index_mail_update_modseq,
 	.update_pvt_modseq = index_mail_update_pvt_modseq,
 	.expunge = index_mail_expunge,

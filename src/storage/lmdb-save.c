@@ -121,6 +121,50 @@ static int finish_output(struct lmdb_save_context *ctx)
 	return ret;
 }
 
+static bool has_keyword(const struct mail_keywords *keywords, unsigned int idx)
+{
+	for (unsigned int i = 0; i < keywords->count; i++) {
+		if (keywords->idx[i] == idx)
+			return TRUE;
+	}
+	return FALSE;
+}
+
+const char *const *lmdb_save_get_keywords(struct mail *mail, pool_t pool)
+{
+	const struct mail_keywords *keywords = mail->transaction->save_ctx->data.keywords;
+	const ARRAY_TYPE(keywords) *names;
+	const char **found;
+
+	if (keywords == NULL)
+		return p_new(pool, const char *, 1);
+	names = mail_index_get_keywords(keywords->index);
+	found = p_new(pool, const char *, keywords->count + 1);
+	for (unsigned int i = 0; i < keywords->count; i++)
+		found[i] = array_idx_elem(names, keywords->idx[i]);
+	return found;
+}
+
+void lmdb_save_update_keywords(struct mail *mail, enum modify_type modify_type, struct mail_keywords *keywords)
+{
+	struct mail_save_data *mdata = &mail->transaction->save_ctx->data;
+	struct mail_keywords *old = mdata->keywords;
+	ARRAY_TYPE(keyword_indexes) indexes;
+
+	t_array_init(&indexes, 8);
+	if (old != NULL && modify_type != MODIFY_REPLACE) {
+		for (unsigned int i = 0; i < old->count; i++) {
+			if (!has_keyword(keywords, old->idx[i]))
+				array_push_back(&indexes, &old->idx[i]);
+		}
+	}
+	if (modify_type != MODIFY_REMOVE)
+		array_append(&indexes, keywords->idx, keywords->count);
+	mdata->keywords = mail_index_keywords_create_from_indexes(keywords->index, &indexes);
+	if (old != NULL)
+		mailbox_keywords_unref(&old);
+}
+
 static uint16_t keyword_name_index(struct lmdb_save_context *ctx, const char *name)
 {
 	const char *const *names;

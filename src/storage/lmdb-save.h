@@ -52,6 +52,10 @@ void lmdb_save_append(struct lmdb_save_context *ctx);
 /* Add the message to the request: flags, keywords, UID and what else ctx->data says are set here. spool, or NULL for a
    copy, belongs to the context then. */
 void lmdb_save_add(struct lmdb_save_context *ctx, struct lms_save_message *message, struct lmdb_spool *spool);
+/* Keywords of the message that is being saved, and their change, as core does when it has parsed the message
+   (mail_attachment_detection_options). The index transaction doesn't have them. */
+const char *const *lmdb_save_get_keywords(struct mail *mail, pool_t pool);
+void lmdb_save_update_keywords(struct mail *mail, enum modify_type modify_type, struct mail_keywords *keywords);
 /* The body of a message of this transaction that isn't committed yet. */
 struct istream *lmdb_save_open_body(struct mail *mail);
 

@@ -1,6 +1,7 @@
 """STORE: flags and keywords."""
 
 from harness import ServerTest, message
+from harness.message import MULTIPART
 
 
 class Store(ServerTest):
@@ -136,3 +137,25 @@ class Store(ServerTest):
         imap.store('3', r'+FLAGS (\Flagged)', uid=True)
         self.assertEqual(self.again(), {2: {'\\Seen'}, 3: {'\\Flagged'}})
         self.assertEqual(imap.store('1', r'+FLAGS (\Seen)', uid=True).fetched(), {})
+
+
+class Attachments(ServerTest):
+    """Keywords that Dovecot itself gives a message while it is saved."""
+    config = 'mail_attachment_detection_options = add-flags no-flags-on-fetch\n'
+
+    def test_keywords(self):
+        imap = self.imap()
+        imap.create('Work')
+        imap.append('INBOX', MULTIPART)
+        imap.append_many('INBOX', [message('plain'), MULTIPART], flags=r'\Seen key')
+        imap.append('INBOX', MULTIPART, flags='$HasNoAttachment other')
+        self.deliver(MULTIPART)
+        imap.select()
+        expected = [{'$HasAttachment'}, {'\\Seen', 'key', '$HasNoAttachment'}, {'\\Seen', 'key', '$HasAttachment'},
+                    {'other', '$HasNoAttachment'}, {'$HasAttachment'}]
+        self.assertEqual(list(imap.flags().values()), expected)
+        imap.ok('COPY 1:* Work')
+        imap.ok('MOVE 1:2 Work')
+        self.assertEqual(list(imap.flags().values()), expected[2:])
+        imap.select('Work')
+        self.assertEqual(list(imap.flags().values()), expected + expected[:2])
