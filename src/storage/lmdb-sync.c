@@ -334,29 +334,6 @@ static void update_record(struct lmdb_mailbox *mbox, const struct lms_folder *fo
 		(void)lmdb_mailbox_submit(mbox, &request, &reply);
 }
 
-/* A mailbox that was renamed ends its sessions, as with Dovecot's own formats: core takes a session's selected mailbox
-   for the one that now has the name. */
-static int check_name(struct lmdb_mailbox *mbox)
-{
-	struct mailbox *box = &mbox->box;
-	struct lms_node node;
-	int ret;
-
-	if (box->deleting)
-		return 0;
-	T_BEGIN {
-		ret = lmdb_list_lookup(box->list, box->name, &node);
-	} T_END;
-	if (ret < 0) {
-		mail_storage_copy_list_error(box->storage, box->list);
-		return -1;
-	}
-	if (ret > 0 && node.folder_id == mbox->folder_id)
-		return 0;
-	mailbox_set_deleted(box);
-	return -1;
-}
-
 int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 {
 	struct lmdb_sync_context ctx = { .mbox = mbox, .flags = flags };
@@ -366,8 +343,6 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	/* opened for saving only: the view is never pulled */
 	if ((box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
 		return 0;
-	if (check_name(mbox) < 0)
-		return -1;
 	(void)mail_index_refresh(box->index);
 	for (unsigned int tries = 0; ret == 0; tries++) {
 		ret = sync_is_needed(&ctx);
@@ -437,13 +412,39 @@ void lmdb_sync_close(struct lmdb_mailbox *mbox)
 	i_zero(&mbox->journal);
 }
 
+/* A mailbox that was renamed ends its sessions, as with Dovecot's own formats: core takes a session's selected mailbox
+   for the one that now has the name. */
+static int check_name(struct lmdb_mailbox *mbox)
+{
+	struct mailbox *box = &mbox->box;
+	struct lms_node node;
+	int ret;
+
+	if (box->deleting || (box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
+		return 0;
+	T_BEGIN {
+		ret = lmdb_list_lookup(box->list, box->name, &node);
+	} T_END;
+	if (ret < 0) {
+		mail_storage_copy_list_error(box->storage, box->list);
+		return -1;
+	}
+	if (ret > 0 && node.folder_id == mbox->folder_id)
+		return 0;
+	/* a deleted mailbox isn't synced when it is closed */
+	(void)lmdb_sync(mbox, LMDB_SYNC_FLAG_DRAIN);
+	mailbox_set_deleted(box);
+	return -1;
+}
+
 struct mailbox_sync_context *lmdb_sync_init(struct mailbox *box, enum mailbox_sync_flags flags)
 {
 	enum lmdb_sync_flags sync_flags = 0;
-	int ret;
+	int ret = check_name(LMDB_MAILBOX(box));
 
 	if ((flags & MAILBOX_SYNC_FLAG_FORCE_RESYNC) != 0)
 		sync_flags |= LMDB_SYNC_FLAG_DRAIN | LMDB_SYNC_FLAG_COMPARE;
-	ret = lmdb_sync(LMDB_MAILBOX(box), sync_flags);
+	if (ret == 0)
+		ret = lmdb_sync(LMDB_MAILBOX(box), sync_flags);
 	return index_mailbox_sync_init(box, flags, ret < 0);
 }
