@@ -349,3 +349,22 @@ protocol imap {
         self.remove_indexes()
         imap.select()
         self.assertIn('later', imap.flags()[3])
+
+    def test_pending_flags_of_a_renamed_mailbox(self):
+        imap = self.imap()
+        for name, renamed in (('One', 'Closed'), ('Two', 'Ended')):
+            imap.create(name)
+            imap.append(name, message())
+            imap.select(name)
+            imap.store('1', r'+FLAGS (\Seen late)')
+            self.imap().ok('RENAME %s %s' % (name, renamed))
+            if renamed == 'Ended':
+                with self.assertRaises(EOFError):
+                    imap.cmd('NOOP')
+            imap.close()
+            self.close_connections()
+            self.server.wait_until_idle()
+            self.remove_indexes()
+            imap = self.imap()
+            imap.select(renamed)
+            self.assertEqual(imap.flags(), {1: {'\\Seen', 'late'}})
