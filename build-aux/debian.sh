@@ -20,6 +20,7 @@ make_root() {
 # in_root ROOT COMMAND...
 in_root() {
   # shellcheck disable=SC2016
-  apart sh -c 'mount -t proc proc "$1/proc" && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-    LC_ALL=C.UTF-8 chroot "$@"' sh "$@"
+  apart sh -c 'mount -t proc proc "$1/proc" &&
+    mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts" &&
+    exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 chroot "$@"' sh "$@"
 }

@@ -1,10 +1,13 @@
 """Programs that people read mail with: mbsync and mutt."""
 
+import fcntl
 import os
 import pty
 import re
 import select
+import struct
 import subprocess
+import termios
 import time
 
 from harness import ServerTest, message
@@ -34,6 +37,8 @@ class Clients(ServerTest):
     def run_in_terminal(self, *argv):
         """Run a program that wants a terminal, until it ends."""
         terminal, slave = pty.openpty()
+        # Without a size newer curses don't begin.
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
         shown = b''
         process = subprocess.Popen([find_program(argv[0])] + list(argv[1:]), stdin=slave, stdout=slave, stderr=slave,
                                    env=self.environment(), cwd=self.work, start_new_session=True)

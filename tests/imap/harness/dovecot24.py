@@ -43,8 +43,10 @@ userdb static {{
   }}
   allow_all_users = yes
 }}
-# 2.3 has another default.
+# Here 2.3 has other defaults, or 2.4.1 has.
 mailbox_list_drop_noselect = no
+mail_attachment_detection_options =
+{later}
 maildir {{
   mailbox_list_layout = fs
 }}
@@ -88,6 +90,9 @@ service stats {{
 }}
 '''
 
+# Settings that came after 2.4.1.
+LATER = {(2, 4, 3): 'mailbox_list_normalize_names_to_nfc = no'}
+
 # Settings with the same value under another name.
 RENAMED = {
     'lazy_expunge': 'lazy_expunge_mailbox',
@@ -114,6 +119,11 @@ LOCATION_RESET = ('mail_index_path', 'mail_index_private_path', 'mail_control_pa
 VARIABLES = {'u': '%{user}', 'n': '%{user|username}', 'd': '%{user|domain}', 'h': '%{home}'}
 OWNER_VARIABLES = {'u': '%{owner_user}', 'n': '%{owner_user|username}', 'h': '%{owner_home}'}
 UIDL_VARIABLES = {'g': '%{guid}', 'f': '%{filename}', 'u': '%{uid}', 'v': '%{uidvalidity}'}
+
+
+def base_config(version, **values):
+    later = '\n'.join(line for since, line in LATER.items() if version >= since)
+    return BASE_CONFIG.format(later=later, **values)
 
 
 def variables(value, short=VARIABLES):

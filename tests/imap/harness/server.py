@@ -39,13 +39,14 @@ def find_program(name):
     return found
 
 
-def dovecot_line():
-    """The line of the installed Dovecot: '2.3' or '2.4'."""
+def dovecot_version():
+    """The version of the installed Dovecot, like (2, 3, 19)."""
     version = subprocess.run([find_program('dovecot'), '--version'], check=True, capture_output=True, text=True).stdout
-    return '.'.join(version.split('.')[:2])
+    return tuple(map(int, re.match(r'(\d+)\.(\d+)\.(\d+)', version).groups()))
 
 
-DOVECOT = dovecot_line()
+DOVECOT_VERSION = dovecot_version()
+DOVECOT = '%d.%d' % DOVECOT_VERSION[:2]
 EXAMPLE_CONFIG = os.path.join(SOURCE_DIR, 'doc', 'example-config', 'dovecot-%s.conf' % DOVECOT)
 
 
@@ -200,17 +201,17 @@ class Server:
             raise FileNotFoundError('no example configuration ' + EXAMPLE_CONFIG)
         modules = 'mail_plugin_dir = %s\n' % self.module_dir if self.options.format == 'lmdb' else ''
         plugins = 'mail_plugins = $mail_plugins %s\n' % self.plugins if self.plugins else ''
-        base, field = (dovecot24.BASE_CONFIG, '\n    %s = %s') if DOVECOT == '2.4' else (BASE_CONFIG, ' %s=%s')
-        base = base.format(
+        field = '\n    %s = %s' if DOVECOT == '2.4' else ' %s=%s'
+        values = dict(
             dir=self.dir, imap_port=self.imap_port, pop3_port=self.pop3_port, lmtp_port=self.lmtp_port,
             uid=self.mail_uid, gid=self.mail_gid, fsync=self.options.fsync,
             userdb_fields=''.join(field % pair for pair in self.userdb_fields.items()))
         text = 'mail_location = %s\n' % self.location + self._identity_config() + modules + plugins
         text += self.config.replace('@DIR@', self.dir).replace('@FORMAT@', self.options.format)
         if DOVECOT == '2.4':
-            text = dovecot24.VERSIONS + include + base + dovecot24.config(text)
+            text = dovecot24.VERSIONS + include + dovecot24.base_config(DOVECOT_VERSION, **values) + dovecot24.config(text)
         else:
-            text = include + base + text
+            text = include + BASE_CONFIG.format(**values) + text
         with open(self.config_path, 'w') as file:
             file.write(text)
 
