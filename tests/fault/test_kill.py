@@ -314,11 +314,13 @@ class Kill(ServerTest):
             pids = [self.server.master.pid] + [pid for pid, _ in self.server.processes()]
             self.kills += len(pids)
             self.note = '%d kills' % self.kills
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            # Stopped first, so that none lives to complain of another's death.
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in pids:
+                    try:
+                        os.kill(pid, number)
+                    except ProcessLookupError:
+                        pass
             self.server.abandon()
             acknowledged |= {tags[tag] for tag in self.collect(imap, tags)}
             try:
