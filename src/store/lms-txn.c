@@ -37,7 +37,7 @@ static int recover_begin(struct lms_env *env, int rc, unsigned int try, struct l
 {
 	switch (rc) {
 	case MDB_MAP_RESIZED:
-		return lms_map_grow(env, 0, error_r);
+		return lms_map_grow(env, try, error_r);
 	case MDB_READERS_FULL:
 		if (try == 0 && mdb_reader_check(env->mdb, NULL) == 0)
 			return 0;
