@@ -312,13 +312,13 @@ class Imap:
         """Send a command, parts being joined as they are; returns its tag."""
         self.commands += 1
         tag = 't%d' % self.commands
-        data = tag.encode() + b' '
+        data = bytearray(tag.encode() + b' ')
         for part in parts:
             if isinstance(part, Literal):
                 data += part.prefix + b'{%d%s}\r\n' % (len(part.data), b'' if part.wait else b'+')
                 if part.wait:
                     self.send_raw(data)
-                    data = b''
+                    data.clear()
                     self.wait_continuation()
                 data += part.data
             else:
