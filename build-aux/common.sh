@@ -26,7 +26,7 @@ install_packages() {
     return 0
   fi
   while IFS=: read -r name reason; do
-    [ -n "$name" ] && [[ " ${missing[*]-} " != *" $name "* ]] || continue
+    if [ -z "$name" ] || [[ " ${missing[*]-} " == *" $name "* ]]; then continue; fi
     if [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" != installed ]; then
       [ ${#missing[@]} -gt 0 ] || echo "These packages are missing and will be installed with apt-get:"
       printf '  %-18s %s\n' "$name" "$reason"
