@@ -123,11 +123,9 @@ static int open_existing(struct lms_env *env, struct lms_error *error_r)
 	memset(&txn, 0, sizeof(txn));
 	txn.env = env;
 	txn.error = error_r;
-	rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn.mdb);
-	if (rc == MDB_READERS_FULL && mdb_reader_check(env->mdb, NULL) == 0)
-		rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn.mdb);
-	if (rc != 0)
-		return lms_fail_mdb(error_r, env, rc, "begin of transaction");
+	/* Others may have made the file longer than the map since its size was chosen. */
+	if (lms_txn_begin(env, MDB_RDONLY, &txn.mdb, error_r) < 0)
+		return -1;
 	/* The handles last only if the transaction is committed. */
 	rc = mdb_dbi_open(txn.mdb, NULL, 0, &env->dbi[LMS_DB_META]);
 	ret = rc == 0 ? read_meta(env, &txn) : lms_fail_mdb(error_r, env, rc, "open");
@@ -231,6 +229,7 @@ static int guarded_env_open(const struct lms_env *env)
 static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *error_r)
 {
 	mode_t old_umask;
+	size_t map_size;
 	int rc;
 
 	rc = mdb_env_create(&env->mdb);
@@ -238,9 +237,9 @@ static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *
 		env->mdb = NULL;
 		return lms_fail_mdb(error_r, env, rc, "open");
 	}
-	if (lms_map_choose(env, file_bytes, 0, 0, &env->map_size, error_r) < 0)
+	if (lms_map_choose(env, file_bytes, 0, 0, &map_size, error_r) < 0)
 		return -1;
-	mdb_env_set_mapsize(env->mdb, env->map_size);
+	mdb_env_set_mapsize(env->mdb, map_size);
 	mdb_env_set_maxdbs(env->mdb, LMS_DB_COUNT);
 	mdb_env_set_maxreaders(env->mdb, LMS_MAX_READERS);
 	mdb_env_set_assert(env->mdb, handle_assert);
@@ -291,7 +290,9 @@ static int open_and_lock(struct lms_env *env, struct lms_error *error_r)
 
 	if ((err = lms_lock_wait(env->lock_fd, LMS_LOCK_OPEN)) != 0)
 		return lms_fail_errno(error_r, err, "fcntl", env->dir);
+	env->opening = true;
 	ret = open_locked(env, error_r);
+	env->opening = false;
 	lms_lock_drop(env->lock_fd, LMS_LOCK_OPEN);
 	return ret;
 }
@@ -307,7 +308,7 @@ static void close_and_lock(struct lms_env *env)
 
 int lms_env_reopen(struct lms_env *env, struct lms_error *error_r)
 {
-	if (env->read_depth > 0)
+	if (env->read_depth > 0 || env->opening)
 		return lms_fail_mdb(error_r, env, MDB_PANIC, "begin of transaction");
 	close_and_lock(env);
 	if (open_and_lock(env, error_r) < 0) {

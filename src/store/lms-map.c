@@ -137,12 +137,12 @@ uint64_t lms_map_file_bytes(struct lms_env *env)
 int lms_map_grow(struct lms_env *env, unsigned int try, struct lms_error *error_r)
 {
 	uint64_t bytes = max_u64(lms_map_file_bytes(env), lms_map_file_used(env));
-	size_t size;
+	size_t size, mapped = (size_t)lms_map_bytes(env);
 	int rc;
 
-	if (lms_map_choose(env, bytes, env->map_size, try, &size, error_r) < 0)
+	if (lms_map_choose(env, bytes, mapped, try, &size, error_r) < 0)
 		return -1;
-	if (size <= env->map_size && env->map_size > bytes)
+	if (size <= mapped && mapped > bytes)
 		return fail_memory(env, bytes, lms_map_limit(), error_r);
 	rc = mdb_env_set_mapsize(env->mdb, size);
 	if (rc != 0) {
@@ -151,8 +151,14 @@ int lms_map_grow(struct lms_env *env, unsigned int try, struct lms_error *error_
 		lms_fail_mdb(&env->poison, env, rc, "growing the map");
 		return -1;
 	}
-	env->map_size = size;
 	return 0;
+}
+
+uint64_t lms_map_bytes(struct lms_env *env)
+{
+	MDB_envinfo info;
+
+	return mdb_env_info(env->mdb, &info) == 0 ? info.me_mapsize : 0;
 }
 
 uint64_t lms_map_page_size(struct lms_env *env)

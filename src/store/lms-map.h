@@ -26,6 +26,8 @@ void lms_map_warn(struct lms_env *env, uint64_t bytes_before, uint64_t limit_bef
 /* After a short write, which LMDB reports as EIO: true and *err_r if the reason is that there is no space. */
 bool lms_map_disk_full(struct lms_env *env, int *err_r);
 
+/* Size of the map. LMDB makes it larger than it was told where the file is. */
+uint64_t lms_map_bytes(struct lms_env *env);
 uint64_t lms_map_page_size(struct lms_env *env);
 /* Size of the data file */
 uint64_t lms_map_file_bytes(struct lms_env *env);

@@ -47,7 +47,8 @@ struct lms_env {
 
 	MDB_env *mdb;
 	MDB_dbi dbi[LMS_DB_COUNT];
-	size_t map_size;
+	/* Under the lock on LMS_LOCK_OPEN */
+	bool opening;
 	/* Reset, not ended, between brackets: renewing is much cheaper. */
 	MDB_txn *read_txn;
 	unsigned int read_depth;

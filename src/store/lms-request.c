@@ -166,7 +166,7 @@ int lms_env_get_usage(struct lms_env *env, struct lms_env_usage *usage_r, struct
 	if (ret >= 0) {
 		usage_r->file_bytes = lms_map_file_bytes(env);
 		usage_r->used_bytes = lms_map_file_used(env) - free_pages * lms_map_page_size(env);
-		usage_r->map_bytes = env->map_size;
+		usage_r->map_bytes = lms_map_bytes(env);
 		usage_r->smallest_limit = meta.smallest_limit;
 	}
 	lms_txn_read_end(&txn);

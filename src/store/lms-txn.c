@@ -37,7 +37,7 @@ static int recover_begin(struct lms_env *env, int rc, unsigned int try, struct l
 {
 	switch (rc) {
 	case MDB_MAP_RESIZED:
-		return lms_map_grow(env, try, error_r);
+		return lms_map_grow(env, 0, error_r);
 	case MDB_READERS_FULL:
 		if (try == 0 && mdb_reader_check(env->mdb, NULL) == 0)
 			return 0;
@@ -59,7 +59,7 @@ static int recover_begin(struct lms_env *env, int rc, unsigned int try, struct l
 	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
 }
 
-static int begin_read(struct lms_env *env, struct lms_error *error_r)
+int lms_txn_begin(struct lms_env *env, unsigned int flags, MDB_txn **mdb, struct lms_error *error_r)
 {
 	unsigned int try;
 	int rc = 0;
@@ -67,10 +67,7 @@ static int begin_read(struct lms_env *env, struct lms_error *error_r)
 	if (lms_env_usable(env, error_r) < 0)
 		return -1;
 	for (try = 0; try < BEGIN_TRIES; try++) {
-		if (env->read_txn != NULL)
-			rc = mdb_txn_renew(env->read_txn);
-		else
-			rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &env->read_txn);
+		rc = *mdb != NULL ? mdb_txn_renew(*mdb) : mdb_txn_begin(env->mdb, NULL, flags, mdb);
 		if (rc == 0)
 			return 0;
 		if (recover_begin(env, rc, try, error_r) < 0)
@@ -81,7 +78,7 @@ static int begin_read(struct lms_env *env, struct lms_error *error_r)
 
 int lms_read_begin(struct lms_env *env, struct lms_error *error_r)
 {
-	if (env->read_depth == 0 && begin_read(env, error_r) < 0)
+	if (env->read_depth == 0 && lms_txn_begin(env, MDB_RDONLY, &env->read_txn, error_r) < 0)
 		return -1;
 	env->read_depth++;
 	return 0;
@@ -111,22 +108,10 @@ void lms_txn_read_end(struct lms_txn *txn)
 
 int lms_txn_write(struct lms_txn *txn, struct lms_env *env, struct lms_error *error_r)
 {
-	unsigned int try;
-	int rc = 0;
-
 	memset(txn, 0, sizeof(*txn));
 	txn->env = env;
 	txn->error = error_r;
-	if (lms_env_usable(env, error_r) < 0)
-		return -1;
-	for (try = 0; try < BEGIN_TRIES; try++) {
-		rc = mdb_txn_begin(env->mdb, NULL, 0, &txn->mdb);
-		if (rc == 0)
-			return 0;
-		if (recover_begin(env, rc, try, error_r) < 0)
-			return -1;
-	}
-	return lms_fail_mdb(error_r, env, rc, "begin of transaction");
+	return lms_txn_begin(env, 0, &txn->mdb, error_r);
 }
 
 static int guarded_commit(MDB_txn *mdb)

@@ -23,6 +23,10 @@ struct lms_txn {
 	bool dirty;
 };
 
+/* Begin LMDB's transaction with these flags, or renew *mdb if there is one. Makes the map larger if the file has outgrown
+   it, and does what else can be done. */
+int lms_txn_begin(struct lms_env *env, unsigned int flags, MDB_txn **mdb, struct lms_error *error_r);
+
 /* A read transaction, or one more use of the one that is open. */
 int lms_txn_read(struct lms_txn *txn, struct lms_env *env, struct lms_error *error_r);
 void lms_txn_read_end(struct lms_txn *txn);

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Growth of the map, and limits of the address space. */
@@ -126,6 +127,72 @@ static void test_resized(void)
 	CHECK(write(to_child[1], "w", 1) == 1);
 	test_wait(pid, 0);
 	message_is_whole(env, folder_id, 22);
+	CHECK_STORE(env);
+	lms_env_close(&env);
+}
+
+/* What to do once LMDB has read the header of the data file, so that it knows how long the file is. */
+static void (*after_header)(void);
+
+ssize_t pread(int fd, void *buf, size_t size, off_t offset)
+{
+	ssize_t ret = syscall(SYS_pread64, fd, buf, size, offset);
+	void (*func)(void) = after_header;
+
+	/* It reads two pages. */
+	if (func != NULL && offset > 0) {
+		after_header = NULL;
+		func();
+	}
+	return ret;
+}
+
+ssize_t pread64(int fd, void *buf, size_t size, off_t offset)
+{
+	return pread(fd, buf, size, offset);
+}
+
+static int opening[2], longer[2];
+
+static void wait_until_longer(void)
+{
+	char c;
+
+	CHECK(write(opening[1], "o", 1) == 1 && read(longer[0], &c, 1) == 1);
+}
+
+/* Another process makes the file much longer than this one's map, between the choice of its size and the first
+   transaction. */
+static void test_resized_while_opening(void)
+{
+	uint64_t folder_id = make_store(5);
+	struct lms_env_usage usage;
+	struct lms_env *env;
+	unsigned int i;
+	pid_t pid;
+	char c;
+
+	CHECK(pipe(opening) == 0 && pipe(longer) == 0);
+	pid = test_fork();
+	if (pid == 0) {
+		limit_to(500 * MB);
+		after_header = wait_until_longer;
+		env = test_open();
+		CHECK(after_header == NULL);
+		CHECK_OK(lms_env_get_usage(env, &usage, &test_error));
+		CHECK(usage.file_bytes > 55 * MB && usage.map_bytes > usage.file_bytes && usage.map_bytes < 100 * MB);
+		for (i = 1; i <= 11; i++)
+			message_is_whole(env, folder_id, i);
+		CHECK(test_save(env, folder_id, data, sizeof(data), 0) == 12);
+		lms_env_close(&env);
+		test_child_exit();
+	}
+	env = test_open();
+	CHECK(read(opening[0], &c, 1) == 1);
+	for (i = 2; i <= 11; i++)
+		CHECK(test_save(env, folder_id, data, sizeof(data), 0) == i);
+	CHECK(write(longer[1], "l", 1) == 1);
+	test_wait(pid, 0);
 	CHECK_STORE(env);
 	lms_env_close(&env);
 }
@@ -269,6 +336,7 @@ static void test_file_size(void)
 static const struct test tests[] = {
 	{ "growth", test_growth },
 	{ "resized", test_resized },
+	{ "resized-while-opening", test_resized_while_opening },
 	{ "too-small", test_too_small },
 	{ "growth-fails", test_growth_fails },
 	{ "warning", test_warning },
