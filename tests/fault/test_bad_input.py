@@ -447,8 +447,8 @@ class Flipped(Damage):
 class FileSystem(Damage):
     """A network file system, as the answer of fstatfs() has it."""
 
-    def injection(self, process, number):
-        return Injection(self.server, max(self.server.pids(process)), 'fstatfs',
+    def injection(self, connection, number):
+        return Injection(self.server, self.server.pid_of(connection), 'fstatfs',
                          'poke_exit=@arg2=' + number.to_bytes(8, 'little').hex())
 
     def test_refused(self):
@@ -459,7 +459,7 @@ class FileSystem(Damage):
             self.expect_log(remedy)
             before = self.digest()
             imap = self.imap()
-            with self.injection('imap', number):
+            with self.injection(imap, number):
                 self.assertTrue(self.is_refused(imap, 'SELECT INBOX'))
                 self.assertTrue(self.is_refused(imap, 'APPEND INBOX ', Literal(message())))
             # The same session works as soon as the store is on another one.
@@ -467,7 +467,7 @@ class FileSystem(Damage):
             self.end_sessions()
             lmtp = self.lmtp()
             lmtp.begin([self.user])
-            with self.injection('lmtp', number):
+            with self.injection(lmtp, number):
                 lmtp.send_data(message())
                 lmtp.sock.sendall(b'.\r\n')
                 self.assertEqual(lmtp.reply()[0] // 100, 4)

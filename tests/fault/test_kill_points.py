@@ -62,7 +62,7 @@ class KillPoints(ServerTest):
             self.server.wait_until_idle()
             imap = self.session()
             imap.select()
-            pid, = self.server.pids('imap')
+            pid = self.server.pid_of(imap)
             done = self.until_killed(pid, call, point, lambda: work(imap))
             imap.close()
             self.server.wait_until_idle()
@@ -221,7 +221,7 @@ class KillPoints(ServerTest):
             imap.logout()
             lmtp = Lmtp(self.server.lmtp_port)
             lmtp.begin([self.user])
-            pid = max(self.server.pids('lmtp'))
+            pid = self.server.pid_of(lmtp)
 
             def work():
                 lmtp.send_data(data)

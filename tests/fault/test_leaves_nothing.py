@@ -185,7 +185,7 @@ class LeavesNothing(ServerTest):
         self.fill()
         keeper = Imap(self.server.imap_port, self.user)
         keeper.select()
-        keeper_pid, = self.server.pids('imap')
+        keeper_pid = self.server.pid_of(keeper)
         for _ in range(5):
             sessions = [self.session() for _ in range(5)]
             for imap in sessions:
@@ -220,7 +220,7 @@ class LeavesNothing(ServerTest):
         tags = [imap.send('CREATE ' + name) for name in names]
         for tag in tags:
             self.assertEqual(imap.wait(tag).status, 'OK')
-        pid, = self.server.pids('imap')
+        pid = self.server.pid_of(imap)
 
         def visit(name):
             imap.append(name, message(name))
@@ -259,7 +259,7 @@ class LeavesNothing(ServerTest):
         users = [self.server.new_user() for _ in range(100)]
         for user in users[:5]:
             lmtp.ok(user, message())
-        pid = max(self.server.pids('lmtp'))
+        pid = self.server.pid_of(lmtp)
         before = self.descriptors(pid)
         for user in users[5:]:
             lmtp.ok(user, message())

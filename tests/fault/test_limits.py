@@ -119,7 +119,7 @@ class Messages(Limits):
             expected.update(part)
         imap = self.imap()
         imap.create('Copies')
-        pid, = self.server.pids('imap')
+        pid = self.server.pid_of(imap)
         with bulk.MemoryWatch(pid) as memory:
             imap.send_raw(b'a APPEND INBOX {%d+}\r\n' % size)
             for part in parts:
@@ -308,7 +308,7 @@ class Sessions(Limits):
 
         def open_slowly():
             imap = self.imap()
-            with Injection(self.server, max(self.server.pids('imap')), 'fstat,newfstatat', 'delay_exit=20000'):
+            with Injection(self.server, self.server.pid_of(imap), 'fstat,newfstatat', 'delay_exit=20000'):
                 imap.select('There')
 
         writers, threads = Threads(), Threads()

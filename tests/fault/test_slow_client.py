@@ -109,8 +109,7 @@ plugin {
         writer.append_many('INBOX', [message_of_size(100000, number) for number in range(20)])
         reader, tag = self.stalled_fetch('UID FETCH 1:* BODY.PEEK[]')
         reader.sock.recv(1000)
-        pids = self.server.pids('imap')
-        reader_pid = max(pids)
+        reader_pid = self.server.pid_of(reader)
         os.kill(reader_pid, signal.SIGSTOP)
         try:
             for _ in range(5):

@@ -99,15 +99,14 @@ class Work:
         self.imap.close()
         self.lmtp.close()
 
-    def count(self, process, operation):
-        pid, = self.server.pids(process)
-        with counted(self.server, pid) as count:
+    def count(self, connection, operation):
+        with counted(self.server, self.server.pid_of(connection)) as count:
             operation()
         return count
 
     def expunge(self, messages):
         self.imap.store(messages, r'+FLAGS.SILENT (\Deleted)', uid=False)
-        return self.count('imap', lambda: self.imap.ok('EXPUNGE'))
+        return self.count(self.imap, lambda: self.imap.ok('EXPUNGE'))
 
     def single_stores(self, messages):
         for number in range(1, messages + 1):
@@ -116,7 +115,7 @@ class Work:
     def rows(self):
         """(what, count) of each operation."""
         imap, data = self.imap, message('new', 'x' * 5000 + '\r\n')
-        yield 'LMTP, 1 message', self.count('lmtp', lambda: self.lmtp.ok(self.user, data))
+        yield 'LMTP, 1 message', self.count(self.lmtp, lambda: self.lmtp.ok(self.user, data))
         for what, operation in (
                 ('APPEND', lambda: imap.append('There', data)),
                 ('MULTIAPPEND of 50', lambda: imap.append_many('There', [data] * 50)),
@@ -134,7 +133,7 @@ class Work:
                 ('DELETE of an empty folder', lambda: imap.ok('DELETE Another')),
                 ('first SELECT, FETCH of 200', lambda: (imap.select('There'),
                                                         imap.ok('FETCH 1:200 (FLAGS BODY.PEEK[HEADER])')))):
-            yield what, self.count('imap', operation)
+            yield what, self.count(self.imap, operation)
         yield 'EXPUNGE of 1', self.expunge('1')
         yield 'EXPUNGE of 2,000', self.expunge('1:2000')
 
@@ -176,7 +175,7 @@ class Flushes(ServerTest):
         imap = self.imap()
         imap.append_many('INBOX', [message()] * 100)
         imap.select()
-        pid, = self.server.pids('imap')
+        pid = self.server.pid_of(imap)
         with counted(self.server, pid) as count:
             for number in range(1, 101):
                 imap.ok(r'STORE %d +FLAGS (\Seen)' % number)

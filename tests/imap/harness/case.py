@@ -95,9 +95,9 @@ class ServerTest(unittest.TestCase):
 
     def relogin(self, connection):
         """Log out, wait until the session's process is gone, and log in again."""
-        before = len(self.server.pids('imap'))
+        pid = self.server.pid_of(connection)
         connection.logout()
-        wait_for(lambda: len(self.server.pids('imap')) < before, 'the session to end')
+        wait_for(lambda: pid not in self.server.pids('imap'), 'the session to end')
         return self.imap(connection.user)
 
     def close_connections(self):

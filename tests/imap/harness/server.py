@@ -92,6 +92,27 @@ def process_start_time(pid):
     return None
 
 
+def socket_inode(sock):
+    """Inode of the server's end of a connection on 127.0.0.1, as text."""
+    ends = ['0100007F:%04X' % address[1] for address in (sock.getpeername(), sock.getsockname())]
+    with open('/proc/net/tcp') as file:
+        for line in file:
+            fields = line.split()
+            if fields[1:3] == ends:
+                return fields[9]
+    raise AssertionError('the connection is closed')
+
+
+def has_descriptor(pid, target):
+    directory = '/proc/%d/fd' % pid
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            with contextlib.suppress(OSError):
+                if os.readlink(os.path.join(directory, name)) == target:
+                    return True
+    return False
+
+
 def free_port():
     """A port below the range the kernel uses for outgoing connections."""
     for _ in range(1000):
@@ -337,6 +358,15 @@ class Server:
 
     def pids(self, name):
         return [pid for pid, _ in self.processes(name)]
+
+    def pid_of(self, connection):
+        """The process that serves a client's connection, whatever other processes of its kind there are."""
+        def find():
+            return [pid for pid, name in self.processes()
+                    if not name.endswith('-login') and has_descriptor(pid, 'socket:[%s]' % inode)]
+
+        inode = socket_inode(connection.sock)
+        return wait_for(find, 'the process of a connection')[0]
 
     def wait_until_idle(self, names=('imap', 'pop3')):
         """Until the processes that serve one session each are gone."""
