@@ -16,8 +16,6 @@
 /* LMDB's lock file: 64 bytes for each reader after a header. LMDB takes the size that it finds. */
 #define LMDB_LOCK_SIZE (LMS_MAX_READERS * 64 + 4096)
 
-static const char created_mark[] = "dovecot-lmdb store\n";
-
 /* Locks and shared maps of these don't work, or not between machines. */
 static const struct {
 	uint32_t type;
@@ -50,7 +48,7 @@ static int check_filesystem(int fd, const char *dir, struct lms_error *error_r)
 	return 0;
 }
 
-static int make_dir(const char *dir, const struct lms_env_settings *set, struct lms_error *error_r)
+int lms_dir_make(const char *dir, const struct lms_env_settings *set, struct lms_error *error_r)
 {
 	if (mkdir(dir, set->dir_mode) < 0)
 		return errno == EEXIST ? 0 : lms_fail_errno(error_r, errno, "mkdir", dir);
@@ -76,7 +74,7 @@ static int make_path(const char *dir, const struct lms_env_settings *set, struct
 			continue;
 		memcpy(path, dir, i);
 		path[i] = '\0';
-		if (stat(path, &st) < 0 && make_dir(path, set, error_r) < 0)
+		if (stat(path, &st) < 0 && lms_dir_make(path, set, error_r) < 0)
 			return -1;
 	}
 	return 0;
@@ -108,12 +106,13 @@ static int not_found(const char *dir, struct lms_error *error_r)
 	return lms_fail(error_r, LMS_NOTFOUND, "There is no store in %s", dir);
 }
 
-int lms_dir_open(const char *dir, const struct lms_env_settings *set, struct lms_error *error_r)
+int lms_dir_open(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
+		 struct lms_error *error_r)
 {
 	char path[PATH_MAX];
 	int fd;
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/" LMS_FILE_LOCK, dir) >= sizeof(path))
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, schema->lock_file) >= sizeof(path))
 		return lms_fail(error_r, LMS_INVALID, "Path is too long: %s", dir);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 && errno != ENOENT)
@@ -137,9 +136,11 @@ int lms_dir_open(const char *dir, const struct lms_env_settings *set, struct lms
 	return fd;
 }
 
-int lms_dir_mark_created(int lock_fd, const char *dir, struct lms_error *error_r)
+int lms_dir_mark_created(int lock_fd, const char *dir, const struct lms_schema *schema, struct lms_error *error_r)
 {
-	if (pwrite(lock_fd, created_mark, sizeof(created_mark) - 1, 0) < 0)
+	const char *mark = schema->created_mark;
+
+	if (mark != NULL && pwrite(lock_fd, mark, strlen(mark), 0) < 0)
 		return lms_fail_errno(error_r, errno, "pwrite", dir);
 	return 0;
 }
@@ -164,10 +165,10 @@ static int reserve_lmdb_lock(const char *dir, const struct lms_env_settings *set
 	return err == 0 ? 0 : lms_fail_errno(error_r, err, "fallocate", path);
 }
 
-int lms_dir_prepare(int lock_fd, const char *dir, const struct lms_env_settings *set, uint64_t *file_bytes_r,
-		    bool *is_new_r, struct lms_error *error_r)
+int lms_dir_prepare(int lock_fd, const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
+		    uint64_t *file_bytes_r, bool *is_new_r, struct lms_error *error_r)
 {
-	char path[PATH_MAX], mark[sizeof(created_mark)];
+	char path[PATH_MAX], mark;
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/" LMS_FILE_DATA, dir);
@@ -181,14 +182,13 @@ int lms_dir_prepare(int lock_fd, const char *dir, const struct lms_env_settings 
 	*file_bytes_r = (uint64_t)st.st_size;
 	*is_new_r = st.st_size == 0;
 	if (*is_new_r) {
-		if (pread(lock_fd, mark, sizeof(mark), 0) > 0) {
+		if (schema->created_mark != NULL && pread(lock_fd, &mark, 1, 0) > 0) {
 			return lms_fail(error_r, LMS_DAMAGED, "%s is missing or empty, but there was a store: restore it from a "
 					"backup, or remove the directory to begin a new one", path);
 		}
 		if ((set->flags & LMS_ENV_NO_CREATE) != 0)
 			return not_found(dir, error_r);
-		snprintf(path, sizeof(path), "%s/" LMS_DIR_NOTIFY, dir);
-		if (make_dir(path, set, error_r) < 0)
+		if (schema->make_files != NULL && schema->make_files(dir, set, error_r) < 0)
 			return -1;
 	}
 	return reserve_lmdb_lock(dir, set, error_r);

@@ -6,7 +6,6 @@
 #include "lms-guard.h"
 #include "lms-lock.h"
 #include "lms-map.h"
-#include "lms-request.h"
 #include "lms-txn.h"
 
 #include <errno.h>
@@ -16,17 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #if MDB_VERSION_MAJOR != 0 || MDB_VERSION_MINOR != 9
 #  error LMDB 0.9 is needed: the file format of 1.0 is another one
 #endif
-
-/* Batches of garbage that the last close frees at most, and bytes of each */
-#define CLOSE_BATCHES 4
-#define CLOSE_BATCH_BYTES (4u << 20)
 
 static struct lms_env *environments;
 static unsigned int fork_count;
@@ -77,42 +71,17 @@ static int open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
 	unsigned int i;
 	int rc = 0;
 
-	for (i = 0; i < LMS_DB_COUNT && rc == 0; i++)
-		rc = mdb_dbi_open(mdb, lms_db_name(i), i == LMS_DB_META ? 0 : flags, &env->dbi[i]);
+	for (i = 0; i < env->schema->db_count && rc == 0; i++) {
+		const char *name = env->schema->db_names[i];
+
+		rc = mdb_dbi_open(mdb, name, name == NULL ? 0 : flags, &env->dbi[i]);
+	}
 	return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
 static int guarded_open_dbis(struct lms_env *env, MDB_txn *mdb, unsigned int flags)
 {
 	LMS_GUARDED(open_dbis(env, mdb, flags));
-}
-
-/* Returns 1 and fills env from the store's meta record, 0 if the store is empty, -1 on error. */
-static int read_meta(struct lms_env *env, struct lms_txn *txn)
-{
-	struct lms_value value;
-	struct lms_meta meta;
-	struct lms_key key;
-	MDB_stat stat;
-	int ret;
-
-	lms_key_meta(&key);
-	ret = lms_get(txn, LMS_DB_META, &key, &value);
-	if (ret < 0)
-		return -1;
-	if (ret == 0) {
-		if (mdb_stat(txn->mdb, env->dbi[LMS_DB_META], &stat) == 0 && stat.ms_entries == 0)
-			return 0;
-		return lms_fail_record(txn->error, env, "meta is missing");
-	}
-	if (lms_meta_decode(&value, &meta) < 0)
-		return lms_fail_record(txn->error, env, "meta");
-	if (meta.format > LMS_FORMAT) {
-		return lms_fail(txn->error, LMS_NEWER, "%s/" LMS_FILE_DATA " has format %u, but this version knows only %u: "
-				"update this installation", env->dir, (unsigned int)meta.format, LMS_FORMAT);
-	}
-	memcpy(env->guid, meta.guid, sizeof(env->guid));
-	return 1;
 }
 
 static int open_existing(struct lms_env *env, struct lms_error *error_r)
@@ -128,7 +97,7 @@ static int open_existing(struct lms_env *env, struct lms_error *error_r)
 		return -1;
 	/* The handles last only if the transaction is committed. */
 	rc = mdb_dbi_open(txn.mdb, NULL, 0, &env->dbi[LMS_DB_META]);
-	ret = rc == 0 ? read_meta(env, &txn) : lms_fail_mdb(error_r, env, rc, "open");
+	ret = rc == 0 ? env->schema->open(&txn) : lms_fail_mdb(error_r, env, rc, "open");
 	if (ret > 0) {
 		rc = guarded_open_dbis(env, txn.mdb, 0);
 		if (rc == 0) {
@@ -145,28 +114,13 @@ static int open_existing(struct lms_env *env, struct lms_error *error_r)
 
 static int create_records(struct lms_env *env, struct lms_txn *txn)
 {
-	uint8_t head[LMS_RECORD_HEAD];
-	struct lms_buffer buf;
-	struct lms_meta meta;
-	struct lms_key key;
-	int ret, rc = open_dbis(env, txn->mdb, MDB_CREATE);
+	int rc = open_dbis(env, txn->mdb, MDB_CREATE);
 
 	if (rc != 0) {
 		txn->rc = rc;
 		return lms_fail_mdb(txn->error, env, rc, "creation");
 	}
-	memset(&meta, 0, sizeof(meta));
-	meta.format = LMS_FORMAT;
-	meta.next_node_id = meta.next_folder_id = meta.next_body_id = meta.next_garbage = 1;
-	if (getrandom(meta.guid, sizeof(meta.guid), 0) != sizeof(meta.guid))
-		return lms_fail_errno(txn->error, errno, "getrandom", env->dir);
-	memcpy(env->guid, meta.guid, sizeof(env->guid));
-	lms_buffer_init(&buf);
-	lms_meta_encode(&meta, head, &buf);
-	lms_key_meta(&key);
-	ret = lms_put_buffer(txn, LMS_DB_META, &key, head, &buf);
-	lms_buffer_free(&buf);
-	return ret;
+	return env->schema->create(txn);
 }
 
 static int create_new(struct lms_env *env, struct lms_error *error_r)
@@ -194,7 +148,7 @@ static int open_content(struct lms_env *env, struct lms_error *error_r)
 	ret = create_new(env, error_r);
 	lms_lock_drop(env->lock_fd, LMS_LOCK_LEADER);
 	if (ret == 0)
-		ret = lms_dir_mark_created(env->lock_fd, env->dir, error_r);
+		ret = lms_dir_mark_created(env->lock_fd, env->dir, env->schema, error_r);
 	return ret;
 }
 
@@ -240,7 +194,7 @@ static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *
 	if (lms_map_choose(env, file_bytes, 0, 0, &map_size, error_r) < 0)
 		return -1;
 	mdb_env_set_mapsize(env->mdb, map_size);
-	mdb_env_set_maxdbs(env->mdb, LMS_DB_COUNT);
+	mdb_env_set_maxdbs(env->mdb, env->schema->db_count);
 	mdb_env_set_maxreaders(env->mdb, LMS_MAX_READERS);
 	mdb_env_set_assert(env->mdb, handle_assert);
 	old_umask = umask(0);
@@ -273,7 +227,7 @@ static int open_locked(struct lms_env *env, struct lms_error *error_r)
 	uint64_t file_bytes;
 	bool is_new;
 
-	if (lms_dir_prepare(env->lock_fd, env->dir, &env->set, &file_bytes, &is_new, error_r) < 0)
+	if (lms_dir_prepare(env->lock_fd, env->dir, env->schema, &env->set, &file_bytes, &is_new, error_r) < 0)
 		return -1;
 	if (open_mdb(env, file_bytes, error_r) < 0 ||
 	    (is_new && lms_dir_set_group(env->dir, &env->set, error_r) < 0) ||
@@ -331,7 +285,7 @@ static void env_free(struct lms_env *env)
 	free(env);
 }
 
-static struct lms_env *env_alloc(const char *dir, const struct lms_env_settings *set)
+static struct lms_env *env_alloc(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set)
 {
 	struct lms_env *env = calloc(1, sizeof(*env));
 
@@ -339,6 +293,7 @@ static struct lms_env *env_alloc(const char *dir, const struct lms_env_settings 
 		return NULL;
 	env->refcount = 1;
 	env->lock_fd = -1;
+	env->schema = schema;
 	env->set = *set;
 	env->fork_count = fork_count;
 	env->dir = strdup(dir);
@@ -349,11 +304,11 @@ static struct lms_env *env_alloc(const char *dir, const struct lms_env_settings 
 	return env;
 }
 
-static int env_open_new(const char *dir, const struct lms_env_settings *set, struct lms_env **env_r,
-			struct lms_error *error_r)
+static int env_open_new(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
+			struct lms_env **env_r, struct lms_error *error_r)
 {
 	static bool watching_forks;
-	struct lms_env *env = env_alloc(dir, set);
+	struct lms_env *env = env_alloc(dir, schema, set);
 
 	if (env == NULL)
 		return lms_fail_errno(error_r, ENOMEM, "malloc", dir);
@@ -361,7 +316,7 @@ static int env_open_new(const char *dir, const struct lms_env_settings *set, str
 		pthread_atfork(NULL, NULL, count_fork);
 		watching_forks = true;
 	}
-	env->lock_fd = lms_dir_open(dir, set, error_r);
+	env->lock_fd = lms_dir_open(dir, schema, set, error_r);
 	if (env->lock_fd < 0) {
 		env_free(env);
 		return -1;
@@ -378,8 +333,8 @@ static int env_open_new(const char *dir, const struct lms_env_settings *set, str
 	return 0;
 }
 
-int lms_env_open(const char *dir, const struct lms_env_settings *set, struct lms_env **env_r,
-		 struct lms_error *error_r)
+int lms_env_open_schema(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
+			struct lms_env **env_r, struct lms_error *error_r)
 {
 	char data_path[PATH_MAX];
 	struct lms_env *env;
@@ -393,24 +348,7 @@ int lms_env_open(const char *dir, const struct lms_env_settings *set, struct lms
 		*env_r = env;
 		return 0;
 	}
-	return env_open_new(dir, set, env_r, error_r);
-}
-
-static void collect_at_close(struct lms_env *env)
-{
-	struct lms_request request;
-	struct lms_reply reply;
-	unsigned int i;
-
-	memset(&request, 0, sizeof(request));
-	request.op = LMS_OP_COLLECT;
-	request.no_sync = env->last_no_sync;
-	request.u.collect.grace_secs = env->set.grace_secs;
-	request.u.collect.max_bytes = CLOSE_BATCH_BYTES;
-	for (i = 0; i < CLOSE_BATCHES; i++) {
-		if (lms_submit(env, &request, &reply, NULL) < 0 || !reply.more)
-			break;
-	}
+	return env_open_new(dir, schema, set, env_r, error_r);
 }
 
 void lms_env_close(struct lms_env **_env)
@@ -424,8 +362,8 @@ void lms_env_close(struct lms_env **_env)
 	*envp = env->next;
 	/* In a child, LMDB's part is the parent's: its locks and reader slots too. */
 	if (env->fork_count == fork_count) {
-		if (env->made_garbage && env->poison.code == LMS_OK)
-			collect_at_close(env);
+		if (env->schema->close != NULL && env->poison.code == LMS_OK)
+			env->schema->close(env);
 		close_and_lock(env);
 	}
 	env_free(env);

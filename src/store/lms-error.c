@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LMS_DAMAGED_REMEDY "restore it from a backup, or copy what is readable to a new store with doveadm backup"
-
 int lms_fail(struct lms_error *error_r, enum lms_code code, const char *format, ...)
 {
 	va_list args;
@@ -72,8 +70,8 @@ int lms_fail_errno(struct lms_error *error_r, int err, const char *call, const c
 
 static int fail_damaged(struct lms_error *error_r, const struct lms_env *env, const char *what, const char *reason)
 {
-	return lms_fail(error_r, LMS_DAMAGED, "%s/" LMS_FILE_DATA " is damaged: %s: %s: " LMS_DAMAGED_REMEDY, env->dir,
-			what, reason);
+	return lms_fail(error_r, LMS_DAMAGED, "%s/" LMS_FILE_DATA " is damaged: %s: %s: %s", env->dir, what, reason,
+			env->schema->remedy);
 }
 
 int lms_fail_record(struct lms_error *error_r, const struct lms_env *env, const char *what)

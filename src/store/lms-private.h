@@ -10,12 +10,11 @@
 
 #define LMS_FILE_DATA "data.mdb"
 #define LMS_FILE_LMDB_LOCK "lock.mdb"
-#define LMS_FILE_LOCK "store.lock"
 #define LMS_DIR_NOTIFY "notify"
 
 #define LMS_MAX_READERS 1024
 
-/* LMS_DB_META is LMDB's unnamed database: its page is written by every commit anyway. */
+/* The databases of a store. LMS_DB_META is LMDB's unnamed one: its page is written by every commit anyway. */
 enum lms_db {
 	LMS_DB_META,
 	LMS_DB_NODES,
@@ -32,9 +31,39 @@ enum lms_db {
 	LMS_DB_ATTRIBUTES,
 	LMS_DB_COUNT
 };
+/* The most databases that any kind of environment has */
+#define LMS_DB_MAX 16
+
+struct lms_txn;
+
+/*
+ * A kind of environment: the store itself, or what is kept beside it with the same machinery (directory, locks, map,
+ * transactions, checked records) in an environment of its own.
+ */
+struct lms_schema {
+	/* Name of the lock file */
+	const char *lock_file;
+	/* Text that the lock file gets once there is a data file, so that a lost one isn't taken for a new one. NULL: it
+	   may be lost. */
+	const char *created_mark;
+	/* What can be done about damage, for messages */
+	const char *remedy;
+	/* Names of the databases; that of the first one is NULL: LMDB's unnamed one */
+	const char *const *db_names;
+	unsigned int db_count;
+	/* Make other files of a new environment. May be NULL. Returns 0 or -1. */
+	int (*make_files)(const char *dir, const struct lms_env_settings *set, struct lms_error *error_r);
+	/* Read what the unnamed database says. Returns 1, 0 if it says nothing yet, -1. */
+	int (*open)(struct lms_txn *txn);
+	/* Write the first records. Returns 0 or -1. */
+	int (*create)(struct lms_txn *txn);
+	/* Before the environment is closed. May be NULL. */
+	void (*close)(struct lms_env *env);
+};
 
 struct lms_env {
 	struct lms_env *next;
+	const struct lms_schema *schema;
 	unsigned int refcount;
 	char *dir;
 	/* Of the data file, which stays open: so the inode isn't used for another file meanwhile. */
@@ -46,7 +75,7 @@ struct lms_env {
 	uint8_t guid[LMS_GUID_SIZE];
 
 	MDB_env *mdb;
-	MDB_dbi dbi[LMS_DB_COUNT];
+	MDB_dbi dbi[LMS_DB_MAX];
 	/* Under the lock on LMS_LOCK_OPEN */
 	bool opening;
 	/* Reset, not ended, between brackets: renewing is much cheaper. */
@@ -70,6 +99,9 @@ struct lms_env {
 	bool limit_warned;
 };
 
+/* lms_env_open() for any kind of environment */
+int lms_env_open_schema(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
+			struct lms_env **env_r, struct lms_error *error_r);
 /* -1 with *error_r if the environment can't be used: it belongs to the parent process, or its map is lost. */
 int lms_env_usable(const struct lms_env *env, struct lms_error *error_r);
 /* Close and open LMDB's environment again, after it refused service. No transaction may be open. */

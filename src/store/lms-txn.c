@@ -13,22 +13,13 @@
 /* How often beginning a transaction is tried again after what may have gone away */
 #define BEGIN_TRIES 8
 
-static const char *const db_names[LMS_DB_COUNT] = {
-	NULL, "nodes", "names", "folders", "messages", "keywords", "changes", "bodies", "bodyrefs", "garbage", "staging",
-	"subscribed", "attributes"
-};
-
-const char *lms_db_name(enum lms_db db)
+static int fail(struct lms_txn *txn, int rc, const char *action, unsigned int db)
 {
-	return db_names[db];
-}
-
-static int fail(struct lms_txn *txn, int rc, const char *action, enum lms_db db)
-{
+	const char *name = txn->env->schema->db_names[db];
 	char what[64];
 
 	txn->rc = rc;
-	snprintf(what, sizeof(what), "%s %s", action, db == LMS_DB_META ? "meta" : db_names[db]);
+	snprintf(what, sizeof(what), "%s %s", action, name == NULL ? "meta" : name);
 	return lms_fail_mdb(txn->error, txn->env, rc, what);
 }
 
@@ -214,7 +205,7 @@ static int guarded_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value
 	LMS_GUARDED(checked_get(mdb, dbi, key, value_r));
 }
 
-int lms_get(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, struct lms_value *value_r)
+int lms_get(struct lms_txn *txn, unsigned int db, const struct lms_key *key, struct lms_value *value_r)
 {
 	MDB_val mkey = mdb_key(key);
 	int rc = guarded_get(txn->mdb, txn->env->dbi[db], &mkey, value_r);
@@ -240,7 +231,7 @@ static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, MDB_val *val)
 	LMS_GUARDED(mdb_put(mdb, dbi, key, val, MDB_RESERVE));
 }
 
-int lms_put(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+int lms_put(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
 	    const void *data, size_t size)
 {
 	MDB_val mkey = mdb_key(key), val = { LMS_RECORD_OVERHEAD + size, NULL };
@@ -253,7 +244,7 @@ int lms_put(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, cons
 	return 0;
 }
 
-int lms_put_buffer(struct lms_txn *txn, enum lms_db db, const struct lms_key *key,
+int lms_put_buffer(struct lms_txn *txn, unsigned int db, const struct lms_key *key,
 		   const uint8_t head[LMS_RECORD_HEAD], const struct lms_buffer *buf)
 {
 	if (buf->failed)
@@ -266,7 +257,7 @@ static int guarded_del(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key)
 	LMS_GUARDED(mdb_del(mdb, dbi, key, NULL));
 }
 
-int lms_del(struct lms_txn *txn, enum lms_db db, const struct lms_key *key)
+int lms_del(struct lms_txn *txn, unsigned int db, const struct lms_key *key)
 {
 	MDB_val mkey = mdb_key(key);
 	int rc = guarded_del(txn->mdb, txn->env->dbi[db], &mkey);
@@ -293,7 +284,7 @@ static int guarded_open_cursor(MDB_txn *mdb, MDB_dbi dbi, MDB_cursor **cursor_r)
 	LMS_GUARDED(open_cursor(mdb, dbi, cursor_r));
 }
 
-int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db db)
+int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, unsigned int db)
 {
 	int rc;
 

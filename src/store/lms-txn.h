@@ -11,6 +11,8 @@
  * Transactions, and the calls that read and write records in them. Every value read is checked (lms-record.h), and
  * LMDB's calls are guarded (lms-guard.h). All functions that return int fill *txn->error when they return -1.
  *
+ * db is the number of a database in the environment's schema: for a store one of enum lms_db.
+ *
  * Values and keys point into the file or into the transaction's pages: they are valid until the next write.
  */
 struct lms_txn {
@@ -37,19 +39,19 @@ int lms_txn_commit(struct lms_txn *txn, bool no_sync);
 void lms_txn_abort(struct lms_txn *txn);
 
 /* Returns 1, 0 if there is no such record, -1 on error. */
-int lms_get(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, struct lms_value *value_r);
+int lms_get(struct lms_txn *txn, unsigned int db, const struct lms_key *key, struct lms_value *value_r);
 /* Add or replace a record. */
-int lms_put(struct lms_txn *txn, enum lms_db db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+int lms_put(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
 	    const void *data, size_t size);
 /* The same with the content of a buffer. */
-int lms_put_buffer(struct lms_txn *txn, enum lms_db db, const struct lms_key *key,
+int lms_put_buffer(struct lms_txn *txn, unsigned int db, const struct lms_key *key,
 		   const uint8_t head[LMS_RECORD_HEAD], const struct lms_buffer *buf);
 /* Returns 1 if it was there, 0 if not. */
-int lms_del(struct lms_txn *txn, enum lms_db db, const struct lms_key *key);
+int lms_del(struct lms_txn *txn, unsigned int db, const struct lms_key *key);
 
 struct lms_cursor {
 	struct lms_txn *txn;
-	enum lms_db db;
+	unsigned int db;
 	MDB_cursor *mdb;
 	/* Of the record it stands on */
 	const uint8_t *key;
@@ -57,7 +59,7 @@ struct lms_cursor {
 	struct lms_value value;
 };
 
-int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, enum lms_db db);
+int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, unsigned int db);
 void lms_cursor_close(struct lms_cursor *cursor);
 /* Move to the first record at or after the key, to the first one of all, or to the next one. Returns 1, 0 if there is
    none, -1; with txn->rc LMS_RC_CHECKSUM or LMS_RC_NEWER the cursor has moved and has the key, so that a check can go
@@ -74,7 +76,7 @@ int lms_cursor_del(struct lms_cursor *cursor);
 /* Number of pages in LMDB's list of free ones */
 int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r);
 
-/* Name of a database for LMDB (NULL: the unnamed one) and for messages. */
+/* Name of a store's database for LMDB (NULL: the unnamed one) and for messages. */
 const char *lms_db_name(enum lms_db db);
 
 #endif
