@@ -11,6 +11,7 @@ automake:makes Makefile.in
 libtool:links the plugin
 liblmdb-dev:LMDB itself
 libxxhash-dev:checksums of mail bodies
+liblz4-dev:compression of mail bodies
 dovecot-dev:headers of Dovecot
 dovecot-core:the server that loads the plugin
 dovecot-imapd:IMAP

@@ -34,8 +34,15 @@ AC_DEFUN([LMDB_CHECK_LIBRARIES], [
   AC_CHECK_LIB([xxhash], [XXH3_64bits], [XXHASH_LIBS=-lxxhash], [
     AC_MSG_ERROR([no libxxhash with XXH3_64bits: xxHash 0.8.0 or later is needed])
   ])
+  AC_CHECK_HEADER([lz4.h], [], [
+    AC_MSG_ERROR([lz4.h not found: install the development files of LZ4 (Debian: liblz4-dev)])
+  ])
+  AC_CHECK_LIB([lz4], [LZ4_compress_default], [LZ4_LIBS=-llz4], [
+    AC_MSG_ERROR([lz4.h was found, but no liblz4 to link with])
+  ])
   AC_SUBST([LMDB_LIBS])
   AC_SUBST([XXHASH_LIBS])
+  AC_SUBST([LZ4_LIBS])
 ])
 
 dnl Calls DC_DOVECOT with a default that suits distributions: it would look below $prefix only. The directory

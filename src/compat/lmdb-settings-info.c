@@ -14,6 +14,7 @@
 
 const struct lmdb_settings lmdb_default_settings = {
 	.any_filesystem = FALSE,
+	.compress = TRUE,
 	.expunge_grace = 60,
 	.flag_delay = 60,
 };
@@ -39,6 +40,7 @@ static bool check(void *set, pool_t pool ATTR_UNUSED, const char **error_r)
 static const struct setting_define lmdb_setting_defines[] = {
 	{ .type = SET_FILTER_NAME, .key = "lmdb" },
 	DEF(BOOL, any_filesystem),
+	DEF(BOOL, compress),
 	DEF(TIME, expunge_grace),
 	DEF(TIME, flag_delay),
 

@@ -64,6 +64,7 @@ int lmdb_settings_read(struct mailbox_list *list, struct lmdb_settings *set_r, c
 
 	*set_r = lmdb_default_settings;
 	if (setting_bool(user, "lmdb_any_filesystem", &set_r->any_filesystem, error_r) < 0 ||
+	    setting_bool(user, "lmdb_compress", &set_r->compress, error_r) < 0 ||
 	    setting_time(user, "lmdb_expunge_grace", &set_r->expunge_grace, error_r) < 0 ||
 	    setting_time(user, "lmdb_flag_delay", &set_r->flag_delay, error_r) < 0 ||
 	    !lmdb_settings_check(set_r, error_r))

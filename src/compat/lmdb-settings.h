@@ -11,6 +11,8 @@ struct lmdb_settings {
 
 	/* Use the store also on NFS, CIFS and FUSE, where LMDB's locks and maps aren't reliable. */
 	bool any_filesystem;
+	/* Store bodies compressed. */
+	bool compress;
 	/* Seconds for which the body of an expunged message stays readable for sessions that still see it. */
 	unsigned int expunge_grace;
 	/* Seconds for which flag changes may stay in the index's journal before they go to the store. */

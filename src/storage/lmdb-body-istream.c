@@ -11,22 +11,9 @@ struct lmdb_body_istream {
 	struct istream_private istream;
 	struct lms_env *env;
 	uint64_t body_id, size;
-
-	/* the chunk that was read last: consumers may take it in pieces */
-	unsigned char *chunk;
-	uint32_t chunk_number;
-	size_t chunk_size;
-	bool chunk_read;
+	/* of chunk 0; SIZE_MAX before it was read */
+	size_t start_size;
 };
-
-static void lmdb_body_istream_destroy(struct iostream_private *stream)
-{
-	struct lmdb_body_istream *bstream =
-		container_of(stream, struct lmdb_body_istream, istream.iostream);
-
-	i_free(bstream->chunk);
-	i_stream_free_buffer(&bstream->istream);
-}
 
 static int read_error(struct lmdb_body_istream *bstream, const struct lms_error *error)
 {
@@ -42,57 +29,93 @@ static int read_error(struct lmdb_body_istream *bstream, const struct lms_error 
 	return -1;
 }
 
-static int read_chunk(struct lmdb_body_istream *bstream, uint32_t number)
+static int size_error(struct lmdb_body_istream *bstream, uint32_t chunk, size_t size)
+{
+	io_stream_set_error(&bstream->istream.iostream, "chunk %u of body %"PRIu64" has %zu bytes",
+			    chunk, bstream->body_id, size);
+	bstream->istream.istream.stream_errno = EIO;
+	return -1;
+}
+
+static int get_start(struct lmdb_body_istream *bstream, struct lms_body_start *start_r)
 {
 	struct lms_error error;
-	size_t size = I_MIN(bstream->size, LMS_CHUNK_MAX);
-	uint64_t rest = bstream->size - (uint64_t)number * LMS_CHUNK_MAX;
-	int ret;
+	int ret = lms_body_start(bstream->env, bstream->body_id, start_r, &error);
 
-	if (bstream->chunk_read && bstream->chunk_number == number)
-		return 0;
-	if (bstream->chunk == NULL)
-		bstream->chunk = i_malloc(size);
-	bstream->chunk_read = FALSE;
-	ret = lms_body_read(bstream->env, bstream->body_id, number, bstream->chunk, &size, &error);
 	if (ret <= 0)
 		return read_error(bstream, ret == 0 ? NULL : &error);
-	if (size != I_MIN(rest, LMS_CHUNK_MAX)) {
-		io_stream_set_error(&bstream->istream.iostream, "chunk %u of body %"PRIu64" has %zu bytes",
-				    number, bstream->body_id, size);
-		bstream->istream.istream.stream_errno = EIO;
-		return -1;
-	}
-	bstream->chunk_number = number;
-	bstream->chunk_size = size;
-	bstream->chunk_read = TRUE;
+	if (start_r->size > bstream->size || (start_r->size == 0 && bstream->size > 0))
+		return size_error(bstream, 0, start_r->size);
+	bstream->start_size = start_r->size;
 	return 0;
+}
+
+/* Append the chunk that begins at this offset. */
+static int read_chunk(struct lmdb_body_istream *bstream, uint32_t chunk, uint64_t begin)
+{
+	struct istream_private *stream = &bstream->istream;
+	size_t expected = I_MIN(bstream->size - begin, LMS_CHUNK_MAX), size = expected;
+	struct lms_error error;
+	int ret;
+
+	ret = lms_body_read(bstream->env, bstream->body_id, chunk, i_stream_alloc(stream, size), &size, &error);
+	if (ret <= 0)
+		return read_error(bstream, ret == 0 ? NULL : &error);
+	if (size != expected)
+		return size_error(bstream, chunk, size);
+	stream->pos += size;
+	return 0;
+}
+
+/* Append the chunk with the byte at offset. *begin_r: offset of its first byte */
+static int read_at(struct lmdb_body_istream *bstream, uint64_t offset, uint64_t *begin_r)
+{
+	struct istream_private *stream = &bstream->istream;
+	struct lms_body_start start;
+	uint64_t number;
+
+	if (bstream->start_size == SIZE_MAX || offset < bstream->start_size) {
+		if (get_start(bstream, &start) < 0)
+			return -1;
+		if (offset < start.size) {
+			*begin_r = 0;
+			memcpy(i_stream_alloc(stream, start.size), start.data, start.size);
+			stream->pos += start.size;
+			return 0;
+		}
+	}
+	number = (offset - bstream->start_size) / LMS_CHUNK_MAX;
+	*begin_r = bstream->start_size + number * LMS_CHUNK_MAX;
+	return read_chunk(bstream, number + 1, *begin_r);
 }
 
 static ssize_t lmdb_body_istream_read(struct istream_private *stream)
 {
 	struct lmdb_body_istream *bstream = container_of(stream, struct lmdb_body_istream, istream);
-	uint64_t offset = stream->istream.v_offset + (stream->pos - stream->skip);
-	size_t avail, size, start = offset % LMS_CHUNK_MAX;
+	size_t old_size = stream->pos - stream->skip;
+	uint64_t begin, offset = stream->istream.v_offset + old_size;
 
 	if (offset >= bstream->size) {
 		stream->istream.eof = TRUE;
 		return -1;
 	}
-	if (read_chunk(bstream, offset / LMS_CHUNK_MAX) < 0)
-		return -1;
-	size = bstream->chunk_size - start;
-	if (!i_stream_try_alloc(stream, size, &avail))
+	if (old_size >= i_stream_get_max_buffer_size(&stream->istream))
 		return -2;
-	size = I_MIN(size, avail);
-	memcpy(stream->w_buffer + stream->pos, bstream->chunk + start, size);
-	stream->pos += size;
-	return size;
+	if (read_at(bstream, offset, &begin) < 0)
+		return -1;
+	/* after a seek into the midst of a chunk, when the buffer was empty */
+	stream->skip += offset - begin;
+	return stream->pos - stream->skip - old_size;
 }
 
 static void lmdb_body_istream_seek(struct istream_private *stream, uoff_t v_offset, bool mark ATTR_UNUSED)
 {
-	stream->skip = stream->pos = 0;
+	uoff_t begin = stream->istream.v_offset - stream->skip;
+
+	if (v_offset >= begin && v_offset - begin <= stream->pos)
+		stream->skip = v_offset - begin;
+	else
+		stream->skip = stream->pos = 0;
 	stream->istream.v_offset = v_offset;
 }
 
@@ -111,8 +134,8 @@ struct istream *lmdb_body_istream_create(struct lms_env *env, uint64_t body_id, 
 	bstream->env = env;
 	bstream->body_id = body_id;
 	bstream->size = size;
-	bstream->istream.iostream.destroy = lmdb_body_istream_destroy;
-	bstream->istream.max_buffer_size = I_MAX(LMS_CHUNK_MAX, IO_BLOCK_SIZE);
+	bstream->start_size = SIZE_MAX;
+	bstream->istream.max_buffer_size = LMS_CHUNK_MAX;
 	bstream->istream.read = lmdb_body_istream_read;
 	bstream->istream.seek = lmdb_body_istream_seek;
 	bstream->istream.stat = lmdb_body_istream_stat;

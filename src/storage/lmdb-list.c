@@ -60,7 +60,8 @@ static int lmdb_list_open_env(struct lmdb_list *list, const char *root, struct l
 
 	mailbox_list_get_root_permissions(&list->list, &perm);
 	struct lms_env_settings set = {
-		.flags = list->set.any_filesystem ? LMS_ENV_ANY_FILESYSTEM : 0,
+		.flags = (list->set.any_filesystem ? LMS_ENV_ANY_FILESYSTEM : 0) |
+			(list->set.compress ? 0 : LMS_ENV_UNCOMPRESSED),
 		.dir_mode = perm.dir_create_mode,
 		.file_mode = perm.file_create_mode,
 		.gid = perm.file_create_gid,

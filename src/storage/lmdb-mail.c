@@ -2,6 +2,8 @@
 
 #include "lib.h"
 #include "istream.h"
+#include "str.h"
+#include "imap-bodystructure.h"
 #include "lmdb-compat.h"
 #include "lmdb-body-istream.h"
 #include "lmdb-error.h"
@@ -27,6 +29,7 @@ static void lmdb_mail_close(struct mail *_mail)
 {
 	index_mail_close(_mail);
 	LMDB_MAIL(_mail)->record_read = FALSE;
+	LMDB_MAIL(_mail)->ready_read = LMDB_MAIL(_mail)->have_ready = FALSE;
 }
 
 void lmdb_mail_set_record(struct mail *_mail, const struct lms_message *record)
@@ -71,6 +74,42 @@ int lmdb_mail_get_record(struct mail *_mail, const struct lms_message **record_r
 static bool has_record(struct mail *_mail)
 {
 	return _mail->uid != 0 || LMDB_MAIL(_mail)->record_read;
+}
+
+/* Core looks for attachments when it parses a message; what is kept ready must not keep it from that. */
+static bool wants_attachment_keywords(struct mail *mail)
+{
+	const struct mail_storage_settings *set = mailbox_get_settings(mail->box);
+
+	return set->parsed_mail_attachment_detection_add_flags &&
+		!set->parsed_mail_attachment_detection_no_flags_on_fetch && !mail_has_attachment_keywords(mail);
+}
+
+static void read_ready(struct lmdb_mail *mail)
+{
+	struct mail *_mail = &mail->imail.mail.mail;
+	const struct lms_message *record;
+	struct lms_body_start start;
+	struct lms_error error;
+	int ret;
+
+	mail->ready_read = TRUE;
+	if (_mail->uid == 0 || wants_attachment_keywords(_mail) || lmdb_mail_get_record(_mail, &record) < 0)
+		return;
+	ret = lms_body_start(LMDB_MAILBOX(_mail->box)->env, record->body_id, &start, &error);
+	/* without it the message is parsed, and what is wrong with the body shows then */
+	mail->have_ready = ret > 0 &&
+		lmdb_ready_decode(start.ready, start.ready_size, mail->imail.mail.data_pool, &mail->ready);
+}
+
+/* What is kept ready for the message, or NULL: then it has to be parsed. */
+static const struct lmdb_ready *get_ready(struct mail *_mail)
+{
+	struct lmdb_mail *mail = LMDB_MAIL(_mail);
+
+	if (!mail->ready_read)
+		read_ready(mail);
+	return mail->have_ready ? &mail->ready : NULL;
 }
 
 static int lmdb_mail_get_received_date(struct mail *_mail, time_t *date_r)
@@ -213,6 +252,52 @@ static int get_refcount(struct mail *_mail, enum mail_fetch_field field, const c
 	return 0;
 }
 
+static void set_parts_from_ready(struct mail *mail)
+{
+	struct index_mail_data *data = &LMDB_MAIL(mail)->imail.data;
+	const struct lmdb_ready *ready;
+
+	/* a parser at work has parts of its own */
+	if (data->parts == NULL && data->parser_ctx == NULL && (ready = get_ready(mail)) != NULL)
+		data->parts = ready->parts;
+}
+
+static int lmdb_mail_get_parts(struct mail *mail, struct message_part **parts_r)
+{
+	set_parts_from_ready(mail);
+	return index_mail_get_parts(mail, parts_r);
+}
+
+/* Give core what is kept ready of the field, so that it doesn't look further. */
+static void set_from_ready(struct mail *mail, enum mail_fetch_field field)
+{
+	struct index_mail_data *data = &LMDB_MAIL(mail)->imail.data;
+	pool_t pool = LMDB_MAIL(mail)->imail.mail.data_pool;
+	const struct lmdb_ready *ready;
+	const char *error;
+	string_t *body;
+
+	switch (field) {
+	case MAIL_FETCH_IMAP_ENVELOPE:
+		if (data->envelope == NULL && (ready = get_ready(mail)) != NULL)
+			data->envelope = ready->envelope;
+		break;
+	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
+		if (data->bodystructure == NULL && (ready = get_ready(mail)) != NULL)
+			data->bodystructure = ready->bodystructure;
+		break;
+	case MAIL_FETCH_IMAP_BODY:
+		if (data->body != NULL || (ready = get_ready(mail)) == NULL)
+			break;
+		body = str_new(pool, 256);
+		if (imap_body_parse_from_bodystructure(ready->bodystructure, body, &error) == 0)
+			data->body = str_c(body);
+		break;
+	default:
+		break;
+	}
+}
+
 static int lmdb_mail_get_special(struct mail *_mail, enum mail_fetch_field field, const char **value_r)
 {
 	const struct lms_message *record;
@@ -220,6 +305,7 @@ static int lmdb_mail_get_special(struct mail *_mail, enum mail_fetch_field field
 	if (!has_record(_mail))
 		return index_mail_get_special(_mail, field, value_r);
 
+	set_from_ready(_mail, field);
 	switch (field) {
 	case MAIL_FETCH_GUID:
 		if (lmdb_mail_get_record(_mail, &record) < 0)
@@ -257,6 +343,14 @@ static void lmdb_mail_update_keywords(struct mail *mail, enum modify_type modify
 		index_mail_update_keywords(mail, modify_type, keywords);
 }
 
+/* Something that was kept doesn't fit the message: it is parsed then. */
+static void lmdb_mail_set_cache_corrupted(struct mail *mail, enum mail_fetch_field field, const char *reason)
+{
+	LMDB_MAIL(mail)->ready_read = TRUE;
+	LMDB_MAIL(mail)->have_ready = FALSE;
+	index_mail_set_cache_corrupted(mail, field, reason);
+}
+
 struct mail_vfuncs lmdb_mail_vfuncs = {
 	.close = lmdb_mail_close,
 	.free = index_mail_free,
@@ -272,7 +366,7 @@ struct mail_vfuncs lmdb_mail_vfuncs = {
 	.get_keyword_indexes = index_mail_get_keyword_indexes,
 	.get_modseq = index_mail_get_modseq,
 	.get_pvt_modseq = index_mail_get_pvt_modseq,
-	.get_parts = index_mail_get_parts,
+	.get_parts = lmdb_mail_get_parts,
 	.get_date = index_mail_get_date,
 	.get_received_date = lmdb_mail_get_received_date,
 	.get_save_date = lmdb_mail_get_save_date,
@@ -290,6 +384,6 @@ struct mail_vfuncs lmdb_mail_vfuncs = {
 	.update_modseq = index_mail_update_modseq,
 	.update_pvt_modseq = index_mail_update_pvt_modseq,
 	.expunge = index_mail_expunge,
-	.set_cache_corrupted = index_mail_set_cache_corrupted,
+	.set_cache_corrupted = lmdb_mail_set_cache_corrupted,
 	.istream_opened = index_mail_opened,
 };

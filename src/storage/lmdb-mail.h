@@ -4,6 +4,7 @@
 #define LMDB_MAIL_H
 
 #include "index-mail.h"
+#include "lmdb-ready.h"
 #include "lmdb-storage.h"
 #include "lms-message.h"
 
@@ -11,7 +12,9 @@ struct lmdb_mail {
 	struct index_mail imail;
 	/* the message's record, once it was looked up: its strings are in the mail's data pool */
 	struct lms_message record;
-	bool record_read;
+	/* what is kept ready with its body */
+	struct lmdb_ready ready;
+	bool record_read, ready_read, have_ready;
 };
 
 #define LMDB_MAIL(s) (container_of(s, struct lmdb_mail, imail.mail.mail))

@@ -10,6 +10,7 @@
 #include "index-mail.h"
 #include "lmdb-compat.h"
 #include "lmdb-error.h"
+#include "lmdb-ready.h"
 #include "lmdb-save.h"
 
 struct mail_save_context *lmdb_save_alloc(struct mailbox_transaction_context *t)
@@ -65,6 +66,7 @@ int lmdb_save_begin(struct mail_save_context *_ctx, struct istream *input)
 {
 	struct lmdb_save_context *ctx = LMDB_SAVECTX(_ctx);
 	struct mail_save_data *mdata = &_ctx->data;
+	struct index_mail *imail = INDEX_MAIL(_ctx->dest_mail);
 	struct istream *crlf_input;
 
 	lmdb_save_append(ctx);
@@ -72,6 +74,10 @@ int lmdb_save_begin(struct mail_save_context *_ctx, struct istream *input)
 		crlf_input = i_stream_create_crlf(input);
 	else
 		crlf_input = i_stream_create_lf(input);
+	/* what is found goes to the store; of a message that isn't in the index nothing can be cached there */
+	ctx->cache_disabled = ctx->mbox->box.mail_cache_disabled;
+	ctx->mbox->box.mail_cache_disabled = TRUE;
+	imail->data.save_envelope = TRUE;
 	ctx->input = index_mail_cache_parse_init(_ctx->dest_mail, crlf_input);
 	i_stream_unref(&crlf_input);
 
@@ -222,7 +228,7 @@ static int limit_memory(struct lmdb_save_context *ctx)
 		return 0;
 	t_array_init(&spools, array_count(&ctx->spools));
 	array_foreach_elem(&ctx->spools, spool) {
-		if (spool != NULL && spool->buf->used > 0)
+		if (spool != NULL && (spool->buf->used > 0 || spool->ready->used > 0))
 			array_push_back(&spools, &spool);
 	}
 	ret = lmdb_spool_stage(array_front(&spools), array_count(&spools), &error);
@@ -244,8 +250,9 @@ static int add_saved(struct lmdb_save_context *ctx)
 	/* a plugin may have changed what is stored: these are the sizes of what was given */
 	message.physical_size = ctx->input->v_offset;
 	message.virtual_size = virtual_size;
+	lmdb_ready_encode(ctx->ctx.dest_mail, ctx->spool->ready);
 	lmdb_save_add(ctx, &message, ctx->spool);
-	ctx->memory += ctx->spool->buf->used;
+	ctx->memory += ctx->spool->buf->used + ctx->spool->ready->used;
 	ctx->spool = NULL;
 	return limit_memory(ctx);
 }
@@ -257,6 +264,7 @@ static void save_finish(struct lmdb_save_context *ctx)
 	if (finish_output(ctx) < 0)
 		ctx->failed = TRUE;
 	index_mail_cache_parse_deinit(_ctx->dest_mail, _ctx->data.received_date, !ctx->failed);
+	ctx->mbox->box.mail_cache_disabled = ctx->cache_disabled;
 	if (!ctx->failed && add_saved(ctx) < 0)
 		ctx->failed = TRUE;
 	if (ctx->spool != NULL) {
@@ -312,6 +320,8 @@ static void set_bodies(struct lmdb_save_context *ctx)
 		} else {
 			messages[i].data = spools[i]->buf->data;
 			messages[i].size = spools[i]->buf->used;
+			messages[i].ready = spools[i]->ready->data;
+			messages[i].ready_size = spools[i]->ready->used;
 		}
 	}
 }
@@ -325,7 +335,7 @@ static int stage_rests(struct lmdb_save_context *ctx)
 
 	t_array_init(&spools, 8);
 	array_foreach_elem(&ctx->spools, spool) {
-		if (spool != NULL && spool->body_id != 0 && spool->buf->used > 0)
+		if (spool != NULL && spool->body_id != 0 && (spool->buf->used > 0 || spool->ready->used > 0))
 			array_push_back(&spools, &spool);
 	}
 	if (array_count(&spools) == 0 ||

@@ -33,6 +33,8 @@ struct lmdb_save_context {
 	struct ostream *spool_output;
 	struct istream *input;
 	uint32_t seq;
+	/* of the mailbox, as it was before */
+	bool cache_disabled;
 	bool failed, finished;
 };
 

@@ -9,6 +9,7 @@
 #include "lmdb-compat.h"
 #include "lmdb-body-istream.h"
 #include "lmdb-spool.h"
+#include "lms-message.h"
 
 struct lmdb_spool_ostream {
 	struct ostream_private ostream;
@@ -21,6 +22,7 @@ struct lmdb_spool *lmdb_spool_init(struct lmdb_mailbox *mbox)
 
 	spool->mbox = mbox;
 	spool->buf = buffer_create_dynamic(default_pool, 8192);
+	spool->ready = buffer_create_dynamic(default_pool, 512);
 	return spool;
 }
 
@@ -32,6 +34,7 @@ void lmdb_spool_deinit(struct lmdb_spool **_spool, bool saved)
 	if (spool->body_id != 0 && !saved)
 		lms_stage_abort(spool->mbox->env, spool->body_id);
 	buffer_free(&spool->buf);
+	buffer_free(&spool->ready);
 	i_free(spool);
 }
 
@@ -58,17 +61,21 @@ int lmdb_spool_stage(struct lmdb_spool *const *spools, unsigned int count, struc
 			.body_id = &spools[i]->body_id,
 			.data = spools[i]->buf->data,
 			.size = spools[i]->buf->used,
+			.ready = spools[i]->ready->data,
+			.ready_size = spools[i]->ready->used,
 		};
 
-		if (part.size > 0)
+		if (part.size > 0 || part.ready_size > 0)
 			array_push_back(&parts, &part);
 	}
 	if (array_count(&parts) == 0)
 		return 0;
 	ret = stage_parts(spools[0]->mbox, array_front(&parts), array_count(&parts), error_r);
 	if (ret == 0) {
-		for (unsigned int i = 0; i < count; i++)
+		for (unsigned int i = 0; i < count; i++) {
 			buffer_set_used_size(spools[i]->buf, 0);
+			buffer_set_used_size(spools[i]->ready, 0);
+		}
 	}
 	return ret;
 }
@@ -76,7 +83,8 @@ int lmdb_spool_stage(struct lmdb_spool *const *spools, unsigned int count, struc
 /* Stage the whole chunks that are in memory. */
 static int stage_chunks(struct lmdb_spool *spool)
 {
-	size_t size = spool->buf->used - spool->buf->used % LMS_CHUNK_MAX;
+	size_t start = spool->body_id != 0 ? 0 : lms_body_start_size(spool->buf->data, spool->buf->used);
+	size_t size = spool->buf->used - (spool->buf->used - start) % LMS_CHUNK_MAX;
 	struct lms_stage_part part = { .body_id = &spool->body_id, .data = spool->buf->data, .size = size };
 
 	if (stage_parts(spool->mbox, &part, 1, &spool->error) < 0)

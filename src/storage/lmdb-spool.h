@@ -13,6 +13,8 @@ struct lmdb_spool {
 	struct lmdb_mailbox *mbox;
 	/* in memory; if staged, what isn't staged yet */
 	buffer_t *buf;
+	/* what is to be kept ready with the body (lmdb-ready.h); empty until the message is complete, or if that was staged */
+	buffer_t *ready;
 	/* 0: nothing is staged */
 	uint64_t body_id;
 	/* in all */

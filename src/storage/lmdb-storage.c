@@ -25,6 +25,8 @@ static struct mail_storage *lmdb_storage_alloc(void)
 
 	storage->storage = lmdb_storage;
 	storage->storage.pool = pool;
+	storage->storage.nonbody_access_fields = MAIL_FETCH_MESSAGE_PARTS | MAIL_FETCH_IMAP_ENVELOPE |
+		MAIL_FETCH_IMAP_BODY | MAIL_FETCH_IMAP_BODYSTRUCTURE;
 	return &storage->storage;
 }
 

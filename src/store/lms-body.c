@@ -1,46 +1,150 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
-#include "lms-write.h"
+#include "lms-chunk.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
- * Bodies: (body id, chunk number) -> bytes, at most LMS_CHUNK_MAX of them, so that a full chunk with its overhead
- * and LMDB's page header fills 16 pages. They never change. An empty body has one empty chunk.
+ * Bodies: chunks (lms-chunk.h) that never change, numbered from 0. Chunk 0 is the start: what the caller keeps ready
+ * (lms_save_message.ready), preceded by its size as a varint, and the first bytes of the body: the message's header,
+ * or all of a small message. So what is needed to list messages is close together, apart from the rest. That
+ * is in chunks of LMS_CHUNK_MAX bytes, so that the chunk of an offset can be calculated.
  *
  * bodyrefs has the number of messages of a body only if it isn't 1: so a delivery doesn't touch it. With 0 the body
  * waits in garbage.
  */
 
-#define PAGE_SIZE 4096
-#define PAGE_HEADER 16
+/* A body of at most this many bytes is all start. */
+#define START_WHOLE 4096
+/* The start's share of its chunk */
+#define START_MAX (48 * 1024)
 
-static uint64_t chunk_pages_bytes(size_t value_size)
+_Static_assert(START_MAX + LMS_READY_MAX + 3 <= LMS_CHUNK_MAX, "a start must fit in a chunk");
+
+size_t lms_body_start_size(const void *data, size_t size)
 {
-	return (value_size + PAGE_HEADER + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+	size_t limit = size < START_MAX ? size : START_MAX;
+	const char *begin = data, *end = begin + limit, *p = begin;
+
+	if (size <= START_WHOLE)
+		return size;
+	/* Up to the first empty line */
+	while ((p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+		p++;
+		if (p < end && *p == '\n')
+			return (size_t)(p + 1 - begin);
+		if (end - p >= 2 && p[0] == '\r' && p[1] == '\n')
+			return (size_t)(p + 2 - begin);
+	}
+	return limit;
 }
 
-int lms_body_write(struct lms_write *write, uint64_t body_id, uint64_t offset, const void *data, size_t size)
+static int put_start(struct lms_write *write, uint64_t body_id, const void *ready, size_t ready_size,
+		     const void *data, size_t size)
 {
-	static const uint8_t head[LMS_RECORD_HEAD] = { LMS_RECORD_VERSION, 0, 0, 0 };
+	struct lms_buffer buf;
+	int ret;
+
+	lms_buffer_init(&buf);
+	lms_buffer_add_varint(&buf, ready_size);
+	lms_buffer_add(&buf, ready, ready_size);
+	lms_buffer_add(&buf, data, size);
+	if (buf.failed)
+		ret = lms_write_fail_memory(write);
+	else
+		ret = lms_chunk_put(write, body_id, 0, buf.data, buf.size);
+	lms_buffer_free(&buf);
+	return ret;
+}
+
+static int put_rest(struct lms_write *write, uint64_t body_id, uint64_t chunk, const void *data, size_t size)
+{
 	const uint8_t *bytes = data;
-	uint64_t chunk = offset / LMS_CHUNK_MAX;
-	struct lms_key key;
 	size_t part;
 
-	do {
+	for (; size > 0; chunk++, bytes += part, size -= part) {
 		part = size < LMS_CHUNK_MAX ? size : LMS_CHUNK_MAX;
-		if (chunk > UINT32_MAX)
+		if (chunk > LMS_CHUNK_LAST)
 			return lms_write_fail(write, LMS_INVALID, "Message is too large");
-		lms_key_id_number(&key, body_id, (uint32_t)chunk);
-		if (lms_put(&write->txn, LMS_DB_BODIES, &key, head, bytes, part) < 0)
+		if (lms_chunk_put(write, body_id, (uint32_t)chunk, bytes, part) < 0)
 			return -1;
-		write->body_bytes += chunk_pages_bytes(part + LMS_RECORD_OVERHEAD);
-		chunk++;
-		bytes += part;
-		size -= part;
-	} while (size > 0);
+	}
 	return 0;
+}
+
+int lms_body_write(struct lms_write *write, uint64_t body_id, const void *ready, size_t ready_size, const void *data,
+		   size_t size)
+{
+	size_t start = lms_body_start_size(data, size);
+
+	if (ready_size > LMS_READY_MAX)
+		return lms_write_fail(write, LMS_INVALID, "%zu bytes are too many to be kept ready", ready_size);
+	if (put_start(write, body_id, ready, ready_size, data, start) < 0)
+		return -1;
+	return put_rest(write, body_id, 1, (const uint8_t *)data + start, size - start);
+}
+
+static int decode_start(const struct lms_txn *txn, const uint8_t *buffer, size_t size, struct lms_body_start *start_r)
+{
+	struct lms_reader reader;
+
+	lms_reader_init(&reader, buffer, size);
+	start_r->ready_size = lms_reader_varint(&reader);
+	start_r->ready = lms_reader_bytes(&reader, start_r->ready_size);
+	start_r->size = lms_reader_left(&reader);
+	start_r->data = reader.pos;
+	return reader.failed ? lms_fail_record(txn->error, txn->env, "body") : 1;
+}
+
+int lms_body_get(struct lms_txn *txn, uint64_t body_id, uint32_t chunk, struct lms_body_start *start_r)
+{
+	struct lms_env *env = txn->env;
+	size_t size = LMS_CHUNK_MAX;
+	int ret;
+
+	if (env->start_buffer == NULL)
+		env->start_buffer = malloc(LMS_CHUNK_MAX);
+	if (env->start_buffer == NULL)
+		return lms_fail_mdb(txn->error, env, ENOMEM, "body");
+	ret = lms_chunk_get(txn, body_id, chunk, env->start_buffer, &size);
+	if (ret > 0 && chunk == 0)
+		return decode_start(txn, env->start_buffer, size, start_r);
+	memset(start_r, 0, sizeof(*start_r));
+	start_r->data = env->start_buffer;
+	start_r->size = size;
+	return ret;
+}
+
+/* The start of a body that must be there. */
+static int need_start(struct lms_write *write, uint64_t body_id, struct lms_body_start *start_r)
+{
+	int ret = lms_body_get(&write->txn, body_id, 0, start_r);
+
+	return ret == 0 ? lms_write_fail_record(write, "body") : ret < 0 ? -1 : 0;
+}
+
+int lms_body_add(struct lms_write *write, uint64_t body_id, uint64_t offset, const void *data, size_t size)
+{
+	struct lms_body_start start;
+
+	if (need_start(write, body_id, &start) < 0)
+		return -1;
+	if (offset < start.size || (offset - start.size) % LMS_CHUNK_MAX != 0)
+		return lms_write_fail(write, LMS_INVALID, "Data can be added only to a body of whole chunks");
+	return put_rest(write, body_id, 1 + (offset - start.size) / LMS_CHUNK_MAX, data, size);
+}
+
+int lms_body_set_ready(struct lms_write *write, uint64_t body_id, const void *ready, size_t ready_size)
+{
+	struct lms_body_start start;
+
+	if (ready_size > LMS_READY_MAX)
+		return lms_write_fail(write, LMS_INVALID, "%zu bytes are too many to be kept ready", ready_size);
+	if (need_start(write, body_id, &start) < 0 || lms_chunk_del(write, body_id, 0) < 0)
+		return -1;
+	return put_start(write, body_id, ready, ready_size, start.data, start.size);
 }
 
 /* Returns the number of messages, also where there is no record of it. -1 on error. */
@@ -145,7 +249,7 @@ int lms_body_delete(struct lms_write *write, uint64_t body_id, uint64_t *budget)
 			ret = 0;
 			break;
 		}
-		cost = chunk_pages_bytes(size);
+		cost = lms_piece_bytes(size);
 		*budget -= *budget < cost ? *budget : cost;
 		ret = lms_cursor_del(&cursor);
 		if (ret < 0)
@@ -155,24 +259,27 @@ int lms_body_delete(struct lms_write *write, uint64_t body_id, uint64_t *budget)
 	return ret;
 }
 
-int lms_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size,
-		  struct lms_error *error_r)
+int lms_body_start(struct lms_env *env, uint64_t body_id, struct lms_body_start *start_r, struct lms_error *error_r)
 {
-	struct lms_value value;
-	struct lms_key key;
 	struct lms_txn txn;
 	int ret;
 
 	if (lms_txn_read(&txn, env, error_r) < 0)
 		return -1;
-	lms_key_id_number(&key, body_id, chunk);
-	ret = lms_get(&txn, LMS_DB_BODIES, &key, &value);
-	if (ret > 0 && value.size > *size)
-		ret = lms_fail_record(error_r, env, "body");
-	if (ret > 0) {
-		memcpy(buffer, value.data, value.size);
-		*size = value.size;
-	}
+	ret = lms_body_get(&txn, body_id, 0, start_r);
+	lms_txn_read_end(&txn);
+	return ret;
+}
+
+int lms_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size,
+		  struct lms_error *error_r)
+{
+	struct lms_txn txn;
+	int ret;
+
+	if (lms_txn_read(&txn, env, error_r) < 0)
+		return -1;
+	ret = lms_chunk_get(&txn, body_id, chunk, buffer, size);
 	lms_txn_read_end(&txn);
 	return ret;
 }

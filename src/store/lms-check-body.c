@@ -1,6 +1,7 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
 #include "lms-check-private.h"
+#include "lms-chunk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,8 @@ static void check_body(struct lms_check *check)
 
 	if (!check->body.any)
 		return;
+	if (check->body.pieces_left > 0)
+		check->body.whole = false;
 	counted = count_refs(check, check->body.id, &garbage);
 	stored = stored_refs(check, check->body.id, &has_record);
 	if (lms_check_has_id(&check->staged, check->body.id)) {
@@ -118,27 +121,53 @@ static void check_body(struct lms_check *check)
 	}
 }
 
-static void check_chunk(struct lms_check *check, const struct lms_cursor *cursor)
+static void begin_body(struct lms_check *check, uint64_t body_id)
+{
+	check_body(check);
+	memset(&check->body, 0, sizeof(check->body));
+	check->body.any = check->body.whole = true;
+	check->body.id = body_id;
+	if (body_id == 0 || body_id >= check->meta.next_body_id)
+		lms_check_report(check, "bodies: body %llx can't exist yet", (unsigned long long)body_id);
+}
+
+/* Read a chunk whose first piece is there. */
+static void check_chunk(struct lms_check *check, uint32_t chunk, unsigned int pieces_left)
+{
+	struct lms_check_body *body = &check->body;
+	struct lms_body_start start;
+	int ret;
+
+	/* After the start, only the last chunk may be smaller. */
+	if (chunk != body->next_chunk || body->pieces_left > 0 || (chunk > 1 && body->chunk_size != LMS_CHUNK_MAX))
+		body->whole = false;
+	body->next_chunk = chunk + 1;
+	body->pieces_left = pieces_left;
+	ret = lms_body_get(&check->txn, body->id, chunk, &start);
+	body->chunk_size = ret > 0 ? start.size : 0;
+	if (ret <= 0)
+		body->whole = false;
+	body->size += body->chunk_size;
+}
+
+static void check_piece(struct lms_check *check, const struct lms_cursor *cursor)
 {
 	uint64_t body_id;
+	uint32_t number;
 
 	if (!lms_check_key_size(check, cursor, 12))
 		return;
 	body_id = lms_key_get_id(cursor->key);
-	if (!check->body.any || body_id != check->body.id) {
-		check_body(check);
-		memset(&check->body, 0, sizeof(check->body));
-		check->body.any = check->body.whole = true;
-		check->body.id = body_id;
-		if (body_id == 0 || body_id >= check->meta.next_body_id)
-			lms_check_report(check, "bodies: body %llx can't exist yet", (unsigned long long)body_id);
-	} else if (check->body.size % LMS_CHUNK_MAX != 0) {
+	number = lms_key_get_number(cursor->key);
+	if (!check->body.any || body_id != check->body.id)
+		begin_body(check, body_id);
+	if ((number & 0xff) == 0) {
+		check_chunk(check, number >> 8, cursor->value.head[2]);
+	} else if (check->body.pieces_left > 0 && (number >> 8) + 1 == check->body.next_chunk) {
+		check->body.pieces_left--;
+	} else {
 		check->body.whole = false;
 	}
-	if (lms_key_get_number(cursor->key) != check->body.next_chunk || cursor->value.size > LMS_CHUNK_MAX)
-		check->body.whole = false;
-	check->body.next_chunk = lms_key_get_number(cursor->key) + 1;
-	check->body.size += cursor->value.size;
 }
 
 static void check_bodyref(struct lms_check *check, const struct lms_cursor *cursor)
@@ -207,7 +236,7 @@ void lms_check_bodies(struct lms_check *check)
 		qsort(check->refs, check->ref_count, sizeof(*check->refs), cmp_refs);
 	lms_check_walk(check, LMS_DB_STAGING, NULL, list_staged);
 	memset(&check->body, 0, sizeof(check->body));
-	lms_check_walk(check, LMS_DB_BODIES, NULL, check_chunk);
+	lms_check_walk(check, LMS_DB_BODIES, NULL, check_piece);
 	check_body(check);
 	lms_check_walk(check, LMS_DB_BODYREFS, NULL, check_bodyref);
 	check_refs(check);

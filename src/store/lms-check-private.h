@@ -28,10 +28,12 @@ struct lms_check_count {
 	bool have_pop3_uidl, have_pop3_order, garbage;
 };
 
-/* What is seen of one body's chunks */
+/* What is seen of one body's chunks. Of the last one: its size, and the pieces that must still come */
 struct lms_check_body {
 	uint64_t id, size;
 	uint32_t next_chunk;
+	size_t chunk_size;
+	unsigned int pieces_left;
 	bool any, whole;
 };
 

@@ -281,6 +281,7 @@ static void env_free(struct lms_env *env)
 		close(env->lock_fd);
 	free(env->staged);
 	free(env->get_buffer);
+	free(env->start_buffer);
 	free(env->dir);
 	free(env);
 }

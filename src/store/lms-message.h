@@ -49,18 +49,32 @@ typedef int lms_message_callback(const struct lms_message *message, void *contex
 int lms_message_scan(struct lms_env *env, uint64_t folder_id, uint32_t uid1, uint32_t uid2,
 		     lms_message_callback *callback, void *context, struct lms_error *error_r);
 
-/* The most bytes that a chunk of a body holds. */
+/* The most bytes that a chunk of a body holds, and that can be kept ready with it. */
 #define LMS_CHUNK_MAX (16 * 4096 - 16 - 8)
+#define LMS_READY_MAX 16352
 
 /*
- * Copy chunk number chunk (from 0) of a body to buffer, which has room for *size bytes; LMS_DAMAGED if the chunk is
- * larger. *size is set to its size. All chunks but the last hold LMS_CHUNK_MAX bytes, so the chunk of an offset is
- * offset / LMS_CHUNK_MAX. Bodies never change, so chunks read in different snapshots fit together, and staged bodies
- * can be read too. The checksum is verified.
- * Returns 1, 0 if there is no such chunk or no such body (freed meanwhile), -1 on error.
+ * A body is read chunk by chunk. Chunk 0 is its start, of any size: usually the message's header, or all of a small
+ * message. The others have LMS_CHUNK_MAX bytes, but for the last, so the chunk of an offset from the start's size on is
+ * 1 + (offset - start size) / LMS_CHUNK_MAX. Bodies never change, so chunks read in different snapshots fit together,
+ * and staged bodies can be read too. Checksums are verified.
  */
+struct lms_body_start {
+	/* What lms_save_message.ready was */
+	const void *ready;
+	size_t ready_size;
+	const void *data;
+	size_t size;
+};
+/* The pointers are valid until the next call for this environment, also of lms_submit(). Returns 1, 0 if there is no
+   such body (freed meanwhile), -1 on error. */
+int lms_body_start(struct lms_env *env, uint64_t body_id, struct lms_body_start *start_r, struct lms_error *error_r);
+/* Copy chunk number chunk (from 1) to buffer, which has room for *size bytes; LMS_DAMAGED if the chunk is larger. *size
+   is set to its size. Returns 1, 0 if there is no such chunk or body, -1 on error. */
 int lms_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size,
 		  struct lms_error *error_r);
+/* How many of the first bytes of a body become its start. Those from 64 KB on make no difference. */
+size_t lms_body_start_size(const void *data, size_t size);
 /* Number of messages that share the body: 1 and *refcount_r (0: waits to be freed), 0 if gone, -1 on error. */
 int lms_body_refcount(struct lms_env *env, uint64_t body_id, uint64_t *refcount_r, struct lms_error *error_r);
 

@@ -86,7 +86,7 @@ static int new_message(struct save *save, const struct lms_save_message *args, s
 	if (args->source == LMS_SAVE_DATA) {
 		message->body_id = write->meta.next_body_id++;
 		message->body_size = args->size;
-		if (lms_body_write(write, message->body_id, 0, args->data, args->size) < 0)
+		if (lms_body_write(write, message->body_id, args->ready, args->ready_size, args->data, args->size) < 0)
 			return -1;
 	} else {
 		message->body_id = args->body_id;

@@ -94,6 +94,9 @@ struct lms_env {
 	size_t get_buffer_size;
 	char get_guid[LMS_GUID_SIZE * 2 + 1];
 
+	/* The start of a body, of LMS_CHUNK_MAX bytes; NULL until one was read */
+	uint8_t *start_buffer;
+
 	/* This process left garbage; last_no_sync: how its last request was committed. */
 	bool made_garbage, last_no_sync;
 	bool limit_warned;

@@ -81,7 +81,7 @@ struct lms_node_rename {
 };
 
 enum lms_save_source {
-	/* data and size hold the whole body. */
+	/* data and size hold the whole body, ready what is kept ready with it (struct lms_body_start). */
 	LMS_SAVE_DATA,
 	/* The body was staged as body_id. */
 	LMS_SAVE_STAGED,
@@ -93,8 +93,8 @@ enum lms_save_source {
 
 struct lms_save_message {
 	enum lms_save_source source;
-	const void *data;
-	size_t size;
+	const void *data, *ready;
+	size_t size, ready_size;
 	uint64_t body_id;
 	uint64_t source_folder_id;
 	uint32_t source_uid;
@@ -177,11 +177,14 @@ struct lms_sync {
  * given up with lms_stage_abort(); after that, or without its owner, it is garbage.
  */
 struct lms_stage_part {
-	/* In: 0 starts a body, else the one to go on with, whose size so far is a multiple of LMS_CHUNK_MAX.
-	   Out: its id. */
+	/* In: 0 begins a body, else the one to go on with, whose size so far must be that of whole chunks:
+	   lms_body_start_size() and a multiple of LMS_CHUNK_MAX. Out: its id. */
 	uint64_t *body_id;
 	const void *data;
 	size_t size;
+	/* What is kept ready with the body, in place of what was said before if there is any. */
+	const void *ready;
+	size_t ready_size;
 };
 
 struct lms_stage {

@@ -135,17 +135,16 @@ static int add_part(struct lms_write *write, const struct lms_stage_part *part, 
 
 	*body_id_r = *part->body_id;
 	if (*body_id_r == 0) {
-		if (begin(write, body_id_r) < 0)
+		if (begin(write, body_id_r) < 0 ||
+		    lms_body_write(write, *body_id_r, part->ready, part->ready_size, part->data, part->size) < 0)
 			return -1;
-	} else if (get_size(write, *body_id_r, &size) < 0) {
-		return -1;
+	} else {
+		if (get_size(write, *body_id_r, &size) < 0 ||
+		    (part->size > 0 && lms_body_add(write, *body_id_r, size, part->data, part->size) < 0) ||
+		    (part->ready_size > 0 &&
+		     lms_body_set_ready(write, *body_id_r, part->ready, part->ready_size) < 0))
+			return -1;
 	}
-	if (size % LMS_CHUNK_MAX != 0)
-		return lms_write_fail(write, LMS_INVALID, "Data can be added only to a body of whole chunks");
-	if (size > 0 && part->size == 0)
-		return 0;
-	if (lms_body_write(write, *body_id_r, size, part->data, part->size) < 0)
-		return -1;
 	return set_size(write, *body_id_r, size + part->size);
 }
 

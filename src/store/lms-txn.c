@@ -226,22 +226,37 @@ static void fill_value(void *dest, const MDB_val *key, const uint8_t head[LMS_RE
 		memcpy(bytes + LMS_RECORD_OVERHEAD, data, size);
 }
 
-static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, MDB_val *val)
+static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, MDB_val *val, unsigned int flags)
 {
-	LMS_GUARDED(mdb_put(mdb, dbi, key, val, MDB_RESERVE));
+	LMS_GUARDED(mdb_put(mdb, dbi, key, val, MDB_RESERVE | flags));
 }
 
-int lms_put(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
-	    const void *data, size_t size)
+static int put(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+	       const void *data, size_t size, unsigned int flags)
 {
 	MDB_val mkey = mdb_key(key), val = { LMS_RECORD_OVERHEAD + size, NULL };
-	int rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &val);
+	int rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &val, flags);
 
+	/* Not the last key of the database */
+	if (rc == MDB_KEYEXIST && flags == MDB_APPEND)
+		rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &val, 0);
 	if (rc != 0)
 		return fail(txn, rc, "write to", db);
 	fill_value(val.mv_data, &mkey, head, data, size);
 	txn->dirty = true;
 	return 0;
+}
+
+int lms_put(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+	    const void *data, size_t size)
+{
+	return put(txn, db, key, head, data, size, 0);
+}
+
+int lms_put_last(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+		 const void *data, size_t size)
+{
+	return put(txn, db, key, head, data, size, MDB_APPEND);
 }
 
 int lms_put_buffer(struct lms_txn *txn, unsigned int db, const struct lms_key *key,

@@ -43,7 +43,10 @@ int lms_get(struct lms_txn *txn, unsigned int db, const struct lms_key *key, str
 /* Add or replace a record. */
 int lms_put(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
 	    const void *data, size_t size);
-/* The same with the content of a buffer. */
+/* The same where the key usually is the last one of its database: pages are filled to the brim then. */
+int lms_put_last(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
+		 const void *data, size_t size);
+/* lms_put() with the content of a buffer. */
 int lms_put_buffer(struct lms_txn *txn, unsigned int db, const struct lms_key *key,
 		   const uint8_t head[LMS_RECORD_HEAD], const struct lms_buffer *buf);
 /* Returns 1 if it was there, 0 if not. */

@@ -110,7 +110,11 @@ int lms_keyword_map(struct lms_write *write, struct lms_wfolder *folder, const c
 		    unsigned int index, uint32_t *number_r);
 
 /* lms-body.c */
-int lms_body_write(struct lms_write *write, uint64_t body_id, uint64_t offset, const void *data, size_t size);
+int lms_body_write(struct lms_write *write, uint64_t body_id, const void *ready, size_t ready_size, const void *data,
+		   size_t size);
+/* Bodies under construction: add data from offset, where a chunk must begin, and say what is kept ready. */
+int lms_body_add(struct lms_write *write, uint64_t body_id, uint64_t offset, const void *data, size_t size);
+int lms_body_set_ready(struct lms_write *write, uint64_t body_id, const void *ready, size_t ready_size);
 /* One message more and one less. The last one queues the body as garbage. LMS_NOTFOUND if it waits there already. */
 int lms_body_ref(struct lms_write *write, uint64_t body_id);
 int lms_body_unref(struct lms_write *write, uint64_t body_id);

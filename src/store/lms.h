@@ -6,7 +6,7 @@
 /*
  * lms: a mail store of one user in one LMDB environment.
  *
- * This directory knows nothing of Dovecot: C11, libc, LMDB and libxxhash only, so that it can be used and tested
+ * This directory knows nothing of Dovecot: C11, libc, LMDB, LZ4 and xxHash only, so that it can be used and tested
  * alone. A process is expected to use it from one thread.
  *
  * Reading: every read function opens a read transaction and ends it before it returns, unless the caller brackets
@@ -62,7 +62,9 @@ enum lms_env_flags {
 	/* Open also on network file systems. */
 	LMS_ENV_ANY_FILESYSTEM = 0x01,
 	/* Don't create a missing store: fail with LMS_NOTFOUND. */
-	LMS_ENV_NO_CREATE = 0x02
+	LMS_ENV_NO_CREATE = 0x02,
+	/* Store bodies as they are. What is compressed already can be read all the same. */
+	LMS_ENV_UNCOMPRESSED = 0x04
 };
 
 struct lms_env_settings {

@@ -179,11 +179,10 @@ class FullFileSystem(NoRoom):
             stored[imap.append('INBOX', data)[1]] = data
         imap.select()
         imap.store('1', r'+FLAGS (\Seen)')
-        with open(os.path.join(self.server.home_root, 'ballast'), 'wb') as file:
+        with open(os.path.join(self.server.home_root, 'ballast'), 'wb', buffering=0) as file:
             try:
                 while True:
                     file.write(b'x' * 65536)
-                    file.flush()
             except OSError:
                 pass
         for command in ('UID STORE 2 +FLAGS (\\Flagged key)', 'COPY 1:3 Work', 'MOVE 4:5 Work', 'CREATE Other',

@@ -1,5 +1,7 @@
 """The plugin's own settings: where they may stand, and what is said of wrong values."""
 
+import os
+
 from harness import Imap, ServerTest, differences, message, only
 from harness.lmdb import store_file, transaction_id
 
@@ -62,14 +64,42 @@ class CommandLine(ServerTest):
         self.assertIn(name, text)
 
     def test_right_values(self):
-        for name, values in (('lmdb_any_filesystem', ('yes', 'no')), ('lmdb_flag_delay', ('0', '5s', '2 mins', '1 day')),
+        for name, values in (('lmdb_any_filesystem', ('yes', 'no')), ('lmdb_compress', ('yes', 'no')),
+                             ('lmdb_flag_delay', ('0', '5s', '2 mins', '1 day')),
                              ('lmdb_expunge_grace', ('0', '1 s', '3 days'))):
             for value in values:
                 self.assertEqual(self.server.doveadm('mailbox', 'list', '-u', self.user,
                                                      settings=('plugin/%s=%s' % (name, value),)), 'INBOX\n')
 
     def test_wrong_values(self):
-        for name, values in (('lmdb_any_filesystem', ('maybe', '2')), ('lmdb_flag_delay', ('soon', '-1', '5', '2 days')),
+        for name, values in (('lmdb_any_filesystem', ('maybe', '2')), ('lmdb_compress', ('lz4',)), ('lmdb_flag_delay', ('soon', '-1', '5', '2 days')),
                              ('lmdb_expunge_grace', ('1 light-year', 'yes'))):
             for value in values:
                 self.refused(name, value)
+
+
+@only('lmdb')
+class Uncompressed(ServerTest):
+    """A store that was compressed so far goes on without."""
+    config = 'plugin {\n  lmdb_compress = no\n}\n'
+
+    def store_size(self):
+        return os.path.getsize(store_file(self.home()))
+
+    def test_takes_more_room(self):
+        data = message(body='the same words again and again\r\n' * 30000)
+        config = self.server.config
+        self.stop_server()
+        self.server.config = ''
+        self.addCleanup(setattr, self.server, 'config', config)
+        self.server.start()
+        self.imap().append('INBOX', data)
+        self.stop_server()
+        self.assertLess(self.store_size(), len(data) // 2)
+        self.server.config = config
+        self.server.start()
+        imap = self.imap()
+        imap.append('INBOX', data)
+        imap.select()
+        self.assertTrue(imap.body(1) == imap.body(2) == data)
+        self.assertGreater(self.store_size(), len(data) * 0.9)

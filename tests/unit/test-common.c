@@ -381,6 +381,21 @@ void test_collect(struct lms_env *env, unsigned int grace_secs)
 	} while (test_reply.more);
 }
 
+int test_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size_r)
+{
+	struct lms_body_start start;
+	int ret;
+
+	*size_r = LMS_CHUNK_MAX;
+	if (chunk > 0)
+		return lms_body_read(env, body_id, chunk, buffer, size_r, &test_error);
+	ret = lms_body_start(env, body_id, &start, &test_error);
+	*size_r = ret > 0 ? start.size : 0;
+	if (ret > 0)
+		memcpy(buffer, start.data, start.size);
+	return ret;
+}
+
 bool test_body_is(struct lms_env *env, uint64_t body_id, const void *data, size_t size)
 {
 	static uint8_t buffer[LMS_CHUNK_MAX];
@@ -389,14 +404,20 @@ bool test_body_is(struct lms_env *env, uint64_t body_id, const void *data, size_
 	size_t part;
 
 	do {
-		part = sizeof(buffer);
-		if (lms_body_read(env, body_id, chunk++, buffer, &part, &test_error) != 1 || part > size ||
+		if (test_body_read(env, body_id, chunk++, buffer, &part) != 1 || part > size ||
 		    memcmp(buffer, bytes, part) != 0)
 			return false;
 		bytes += part;
 		size -= part;
-	} while (part == LMS_CHUNK_MAX && size > 0);
-	return size == 0;
+	} while (size > 0);
+	return test_body_read(env, body_id, chunk, buffer, &part) == 0;
+}
+
+size_t test_stage_size(const void *data, size_t done, size_t size)
+{
+	size_t part = done == 0 ? lms_body_start_size(data, size) + LMS_CHUNK_MAX : LMS_CHUNK_MAX;
+
+	return size - done < part ? size - done : part;
 }
 
 void test_fill(void *data, size_t size, unsigned int seed)

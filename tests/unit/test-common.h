@@ -83,6 +83,10 @@ int test_attribute(struct lms_env *env, uint64_t folder_id, const char *user, co
 /* Collect garbage until none is left. */
 void test_collect(struct lms_env *env, unsigned int grace_secs);
 
+/* Any chunk of a body. *size_r: its size; buffer has room for LMS_CHUNK_MAX bytes. */
+int test_body_read(struct lms_env *env, uint64_t body_id, uint32_t chunk, void *buffer, size_t *size_r);
+/* How much of data can be staged next, after done bytes of it were. */
+size_t test_stage_size(const void *data, size_t done, size_t size);
 /* Checks that the body has these bytes. */
 bool test_body_is(struct lms_env *env, uint64_t body_id, const void *data, size_t size);
 /* Bytes that differ from one seed to another */

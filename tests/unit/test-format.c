@@ -52,14 +52,15 @@ static void save_samples(struct lms_env *env, uint64_t folder_id)
 {
 	static const char *names[] = { "$Forwarded", "second" };
 	static const uint16_t keywords[] = { 1, 0 };
-	struct lms_save_message messages[6];
+	static uint8_t random[9000];
+	struct lms_save_message messages[7];
 	struct lms_request request;
-	uint32_t uids[6];
+	uint32_t uids[7];
 	unsigned int i;
 
 	memset(messages, 0, sizeof(messages));
 	fill_text(sizeof(text) - 1);
-	for (i = 0; i < 6; i++) {
+	for (i = 0; i < 7; i++) {
 		messages[i].data = text;
 		messages[i].size = messages[i].physical_size = i == 5 ? 2 * LMS_CHUNK_MAX + 100 : 700 * i;
 		messages[i].virtual_size = messages[i].size + i;
@@ -75,7 +76,14 @@ static void save_samples(struct lms_env *env, uint64_t folder_id)
 	messages[3].guid = "33333333333333333333333333333333";
 	messages[4].guid = "44444444444444444444444444444444";
 	messages[5].guid = "55555555555555555555555555555555";
+	messages[6].guid = "66666666666666666666666666666666";
 	messages[1].physical_size = 12345;
+	messages[1].ready = "kept ready";
+	messages[1].ready_size = 10;
+	/* Not compressed, and in several pieces */
+	test_fill(random, sizeof(random), 1);
+	messages[6].data = random;
+	messages[6].size = messages[6].physical_size = messages[6].virtual_size = sizeof(random);
 	messages[2].pop3_uidl = "a POP3 UIDL";
 	messages[3].pop3_order = 300;
 	messages[4].min_modseq = 400000;
@@ -87,7 +95,7 @@ static void save_samples(struct lms_env *env, uint64_t folder_id)
 	request.u.save.keyword_names = names;
 	request.u.save.keyword_name_count = 2;
 	request.u.save.messages = messages;
-	request.u.save.message_count = 6;
+	request.u.save.message_count = 7;
 	request.u.save.uids_r = uids;
 	CHECK_OK(test_submit(env, &request));
 }
@@ -95,7 +103,7 @@ static void save_samples(struct lms_env *env, uint64_t folder_id)
 static void make_content(struct lms_env *env)
 {
 	uint64_t inbox, other, body_id = 0;
-	struct lms_stage_part part = { &body_id, "staged", 6 };
+	struct lms_stage_part part = { &body_id, "staged", 6, "ready", 5 };
 	char name[700];
 	struct lms_request request;
 	unsigned int i;

@@ -83,6 +83,7 @@ static void test_collect_bounds(void)
 	struct lms_env_usage before, after;
 	unsigned int i, rounds = 0;
 
+	test_fill(data, sizeof(data), 1);
 	for (i = 0; i < 20; i++) {
 		CHECK(test_save(env, a, data, 200000, 0) == i + 1);
 		ids[i] = body_of(env, a, i + 1);
@@ -148,6 +149,7 @@ static void test_deleted_folder(void)
 	size_t size;
 	int64_t changed;
 
+	test_fill(data, sizeof(data), 1);
 	for (i = 1; i <= 200; i++)
 		CHECK(test_save(env, a, data, 1000, 0) == i);
 	CHECK_OK(test_copy(env, a, 1, 50, b, false));
@@ -170,7 +172,7 @@ static void test_deleted_folder(void)
 	/* In small batches, each of which leaves the store whole */
 	i = 0;
 	do {
-		if (!CHECK_OK(collect_some(env, 0, 20000)))
+		if (!CHECK_OK(collect_some(env, 0, 10000)))
 			break;
 		CHECK_STORE(env);
 		i++;
@@ -211,7 +213,7 @@ static void test_close(void)
 
 static int stage(struct lms_env *env, uint64_t *body_id, const uint8_t *bytes, size_t size)
 {
-	struct lms_stage_part part = { body_id, bytes, size };
+	struct lms_stage_part part = { body_id, bytes, size, NULL, 0 };
 	struct lms_request request;
 
 	memset(&request, 0, sizeof(request));
@@ -247,23 +249,27 @@ static void test_staging(void)
 	struct lms_stage_part parts[2];
 	struct lms_message message;
 	struct lms_request request;
+	size_t size;
 
 	test_fill(data, sizeof(data), 1);
-	CHECK_OK(stage(env, &id1, data, 2 * LMS_CHUNK_MAX));
+	size = test_stage_size(data, 0, sizeof(data));
+	CHECK_OK(stage(env, &id1, data, size));
 	CHECK(id1 != 0);
-	CHECK_OK(stage(env, &id1, data + 2 * LMS_CHUNK_MAX, LMS_CHUNK_MAX));
+	CHECK_OK(stage(env, &id1, data + size, LMS_CHUNK_MAX));
 	CHECK_OK(stage(env, &id1, NULL, 0));
-	CHECK_OK(stage(env, &id1, data + 3 * LMS_CHUNK_MAX, 1234));
+	size += LMS_CHUNK_MAX;
+	CHECK_OK(stage(env, &id1, data + size, 1234));
+	size += 1234;
 	CHECK_FAILS(stage(env, &id1, data, 1), LMS_INVALID);
 	CHECK(lms_body_refcount(env, id1, &refs, &test_error) == 1 && refs == 0);
-	CHECK(test_body_is(env, id1, data, 3 * LMS_CHUNK_MAX + 1234));
+	CHECK(test_body_is(env, id1, data, size));
 	/* Two at once; an empty one */
 	memset(&request, 0, sizeof(request));
 	request.op = LMS_OP_STAGE;
 	request.u.stage.parts = parts;
 	request.u.stage.count = 2;
-	parts[0] = (struct lms_stage_part){ &id2, data, 10 };
-	parts[1] = (struct lms_stage_part){ &id3, NULL, 0 };
+	parts[0] = (struct lms_stage_part){ &id2, data, 10, NULL, 0 };
+	parts[1] = (struct lms_stage_part){ &id3, NULL, 0, NULL, 0 };
 	CHECK_OK(test_submit(env, &request));
 	CHECK(id2 != 0 && id3 != 0 && id2 != id3);
 	/* Nothing of ours is collected while we build it. */
@@ -271,7 +277,7 @@ static void test_staging(void)
 	CHECK_STORE(env);
 	CHECK_OK(save_staged(env, a, id1));
 	CHECK(lms_message_get(env, a, 1, &message, &test_error) == 1);
-	CHECK(message.body_id == id1 && message.body_size == 3 * LMS_CHUNK_MAX + 1234);
+	CHECK(message.body_id == id1 && message.body_size == size);
 	CHECK(test_body_is(env, id1, data, message.body_size));
 	CHECK(lms_body_refcount(env, id1, &refs, &test_error) == 1 && refs == 1);
 	CHECK_FAILS(save_staged(env, a, id1), LMS_NOTFOUND);
@@ -292,8 +298,8 @@ static void test_staging(void)
 	CHECK_OK(save_staged(env, a, id2));
 	/* A failed stage begins none. */
 	id2 = 0;
-	parts[0] = (struct lms_stage_part){ &id2, data, 10 };
-	parts[1] = (struct lms_stage_part){ &id1, data, 10 };
+	parts[0] = (struct lms_stage_part){ &id2, data, 10, NULL, 0 };
+	parts[1] = (struct lms_stage_part){ &id1, data, 10, NULL, 0 };
 	CHECK_FAILS(test_submit(env, &request), LMS_NOTFOUND);
 	CHECK(id2 == 0);
 	CHECK_STORE(env);
@@ -347,6 +353,7 @@ static void test_staging_large(void)
 	uint64_t id = 0;
 	unsigned int i, rounds = 0;
 
+	CHECK_OK(stage(env, &id, data, test_stage_size(data, 0, sizeof(data))));
 	for (i = 0; i < 40; i++)
 		CHECK_OK(stage(env, &id, data, 4 * LMS_CHUNK_MAX));
 	lms_stage_abort(env, id);

@@ -112,7 +112,7 @@ static size_t random_size(void)
 
 static uint64_t stage(const uint8_t *data, size_t size)
 {
-	struct lms_stage_part part;
+	struct lms_stage_part part = { NULL, NULL, 0, NULL, 0 };
 	struct lms_request request;
 	uint64_t body_id = 0;
 	size_t done = 0;
@@ -125,7 +125,7 @@ static uint64_t stage(const uint8_t *data, size_t size)
 	part.body_id = &body_id;
 	do {
 		part.data = data + done;
-		part.size = size - done < LMS_CHUNK_MAX ? size - done : LMS_CHUNK_MAX;
+		part.size = test_stage_size(data, done, size);
 		if (!CHECK_OK(test_submit(env, &request)))
 			break;
 		done += part.size;

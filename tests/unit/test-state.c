@@ -25,13 +25,14 @@ static uint64_t hash_body(struct lms_env *env, uint64_t body_id)
 {
 	static uint8_t buffer[LMS_CHUNK_MAX];
 	uint64_t hash = 0xcbf29ce484222325ull;
-	size_t size = sizeof(buffer);
+	struct lms_body_start start;
 	uint32_t chunk = 0;
+	size_t size;
 
-	while (lms_body_read(env, body_id, chunk++, buffer, &size, &test_error) == 1) {
+	if (lms_body_start(env, body_id, &start, &test_error) == 1)
+		hash = hash_bytes(hash, start.ready, start.ready_size);
+	while (test_body_read(env, body_id, chunk++, buffer, &size) == 1)
 		hash = hash_bytes(hash, buffer, size);
-		size = sizeof(buffer);
-	}
 	return hash;
 }
 
