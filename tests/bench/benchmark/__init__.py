@@ -1,0 +1,1 @@
+"""Dovecot with Maildir, sdbox, mdbox and lmdb: the same mail, the same operations, in alternation."""

@@ -1,0 +1,167 @@
+"""Mail that is read: SELECT, FETCH and SEARCH."""
+
+import random
+
+from . import target as targets
+from .measure import Operation, duration, rate
+
+HEADERS = 'BODY.PEEK[HEADER.FIELDS (FROM TO CC SUBJECT DATE MESSAGE-ID REFERENCES)]'
+ITEMS = {
+    'FLAGS': '(UID FLAGS)',
+    'RFC822.SIZE': '(RFC822.SIZE)',
+    'bodies': '(BODY.PEEK[])',
+    'ENVELOPE': '(ENVELOPE)',
+    'BODYSTRUCTURE': '(BODYSTRUCTURE)',
+    'header fields': '(%s)' % HEADERS,
+}
+# Of these nothing stays in Dovecot's cache that would help with another of them.
+UNCACHED = ('FLAGS', 'RFC822.SIZE', 'bodies')
+
+
+class FirstFetch(Operation):
+    """FETCH 1:* of a mailbox that was just filled and never read, and once more by a new session."""
+    group = 'fetch'
+
+    def plan(self):
+        """(mailbox, item, times that it is fetched) in order."""
+        yield from (('plain', item, ('first', 'again')) for item in UNCACHED)
+        for item in self.sizes.cached_items:
+            yield item.replace(' ', '-'), item, ('first', 'again')
+        if self.run.can_drop:
+            yield 'plain', 'bodies', ('dropped caches',)
+            for item in self.sizes.cold_items:
+                yield item.replace(' ', '-') + '-cold', item, ('first, dropped caches',)
+
+    def build(self, script, user, mailbox, items, label):
+        client = script.connection()
+        client.login(user, select=mailbox)
+        script.barrier(targets.drop_caches if 'dropped' in label else None)
+        client.imap('FETCH 1:* ' + items, label=label)
+        client.logout()
+
+    def measure(self, target, number):
+        user, filled = self.unsynced('read%d' % number), set()
+        for mailbox, name, turns in self.plan():
+            if mailbox not in filled:
+                self.fill(target, user, mailbox, range(self.sizes.messages))
+                filled.add(mailbox)
+            for turn in turns:
+                played = self.play(target, (user, mailbox, name, turn), lambda script: self.build(
+                    script, user, mailbox, ITEMS[name], turn))
+                yield 'FETCH 1:* %s, %s' % (name, turn), duration(played, turn)
+
+
+class KnownClient(Operation):
+    """The same of mail that came after a client had asked for these items, so that Dovecot caches them as it saves."""
+    group = 'fetch'
+    items = ('ENVELOPE', 'BODYSTRUCTURE', 'header fields')
+
+    def measure(self, target, number):
+        user = self.unsynced('known%d' % number)
+        self.fill(target, user, 'INBOX', range(10))
+
+        def before(script):
+            client = script.connection()
+            client.login(user, select='INBOX')
+            for name in self.items:
+                client.imap('FETCH 1:* ' + ITEMS[name])
+            client.logout()
+
+        def new_mail(script):
+            client = script.connection()
+            client.login(user)
+            for begin in range(0, self.sizes.messages, 200):
+                client.append('INBOX', range(begin, min(begin + 200, self.sizes.messages)))
+            client.logout()
+
+        def after(script):
+            client = script.connection()
+            client.login(user, select='INBOX')
+            script.barrier()
+            for name in self.items:
+                client.imap('FETCH 11:* ' + ITEMS[name], label=name)
+            client.logout()
+
+        for key, build in (('before', before), ('new', new_mail)):
+            self.play(target, (user, key), build)
+        played = self.play(target, (user, 'after'), after)
+        for name in self.items:
+            yield 'FETCH of new mail, %s, known client' % name, duration(played, name)
+
+
+class Reading(Operation):
+    """Random bodies, SELECT and SEARCH in a mailbox that clients have read."""
+    group = 'read'
+
+    def prepare(self, target):
+        self.fill(target, self.unsynced('reader'), 'INBOX', range(self.sizes.messages))
+
+        def build(script):
+            client = script.connection()
+            client.login(self.unsynced('reader'), select='INBOX')
+            client.imap('FETCH 1:* (FLAGS RFC822.SIZE ENVELOPE)')
+            client.logout()
+
+        self.play(target, 'read', build)
+
+    def bodies(self, script, cold):
+        numbers = random.Random(7)
+        client = script.connection()
+        client.login(self.unsynced('reader'), select='INBOX')
+        script.barrier(targets.drop_caches if cold else None)
+        for _ in range(self.sizes.singles):
+            client.imap('UID FETCH %d (BODY.PEEK[])' % numbers.randint(1, self.sizes.messages), label='body')
+        client.logout()
+
+    def select(self, script, action=None):
+        client = script.connection()
+        client.login(self.unsynced('reader'))
+        script.barrier(action)
+        client.select('INBOX', label='select')
+        client.logout()
+
+    def login(self, script, select=False):
+        client = script.connection()
+        script.barrier()
+        for _ in range(self.sizes.logins):
+            client.login(self.unsynced('reader'))
+            if select:
+                client.select('INBOX', starts=False)
+            client.logout(label='login', starts=False)
+
+    def search(self, script):
+        client = script.connection()
+        client.login(self.unsynced('reader'), select='INBOX')
+        script.barrier()
+        for label, keys in (('SUBJECT', 'SUBJECT xyzzy'), ('HEADER', 'HEADER X-Sequence 00000007'),
+                            ('BODY', 'BODY xyzzyq'), ('TEXT', 'TEXT xyzzyq')):
+            client.imap('SEARCH ' + keys, label=label)
+        client.logout()
+
+    def measure(self, target, number):
+        played = self.play(target, 'bodies', lambda script: self.bodies(script, False))
+        yield 'FETCH random bodies', rate(played, 'body')
+        if self.run.can_drop:
+            played = self.play(target, 'cold bodies', lambda script: self.bodies(script, True))
+            yield 'FETCH random bodies, dropped caches', rate(played, 'body')
+        played = self.play(target, 'search', self.search)
+        for name in ('SUBJECT', 'HEADER', 'BODY', 'TEXT'):
+            yield 'SEARCH %s, unindexed' % name, duration(played, name)
+        yield from self.measure_select(target)
+
+    def measure_select(self, target):
+        for select in (False, True):
+            played = self.play(target, ('login', select), lambda script: self.login(script, select))
+            yield 'login%s, logout' % (', SELECT' if select else ''), duration(played, 'login')
+        for kind, action in self.run.caches():
+            played = self.play(target, ('select', kind), lambda script: self.select(script, action))
+            yield 'SELECT, ' + kind, duration(played, 'select')
+        target.remove_indexes(self.unsynced('reader'))
+        resync = target.resync_seconds(self.unsynced('reader'), 'INBOX') if target.needs_resync else 0
+        played = self.play(target, ('select', 'index deleted'), self.select)
+        sample = duration(played, 'select')
+        sample.value += resync * 1000
+        yield 'SELECT, index deleted', sample
+
+
+OPERATIONS = (FirstFetch, KnownClient, Reading)
