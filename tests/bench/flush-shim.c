@@ -1,4 +1,5 @@
-/* Counts what a server does to the disk, and makes its flushes slow. Loaded with LD_PRELOAD. */
+/* Counts what a server does to the disk and how much processor time it takes, and makes its flushes slow. Loaded with
+   LD_PRELOAD. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,6 +24,8 @@ struct counters {
 	_Atomic uint64_t flushes;
 	/* bytes given to write calls on files; what is written through a map isn't seen */
 	_Atomic uint64_t written;
+	/* nanoseconds of processor time of processes that have ended */
+	_Atomic uint64_t processor;
 };
 
 enum { FD_FILE = 1, FD_SYNC = 2, FD_LIMIT = 4096 };
@@ -56,6 +59,14 @@ __attribute__((constructor)) static void shim_init(void)
 	if (map != MAP_FAILED)
 		counters = map;
 	REAL(close)(fd);
+}
+
+__attribute__((destructor)) static void shim_deinit(void)
+{
+	struct timespec time;
+
+	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0)
+		counters->processor += (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
 static void flushed(void)

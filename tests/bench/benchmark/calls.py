@@ -15,7 +15,7 @@ class SystemCalls(Operation):
         target.users.add(user)
         work = Work(target.server, user)
         for what, count in work.rows():
-            yield what, Sample(count.calls, 'calls', operations=1, flushes=count.flushes, written=0)
+            yield what, Sample(count.calls, 'calls', operations=1, flushes=count.flushes, written=0, processor=0)
         work.close()
 
 

@@ -85,6 +85,7 @@ class Run:
         # It would slow down whatever else is tested at the same time.
         self.can_drop = target.can_drop_caches() and args.mode != 'smoke'
         self.client_cpu = 0
+        self.load_average = os.getloadavg()[0]
         self.corpus = self.load = None
         self.numbers = 0
 

@@ -19,6 +19,7 @@ class Sample:
     operations: int = 0
     flushes: int = None
     written: int = None
+    processor: int = None
     note: str = ''
 
 
@@ -65,8 +66,8 @@ class Row:
             found.update(p50=percentile(times, 0.5), p99=percentile(times, 0.99), slowest=max(times), times=len(times))
         operations = sum(sample.operations for sample in samples)
         if operations and samples[0].flushes is not None:
-            found.update(flushes=sum(sample.flushes for sample in samples) / operations,
-                         written=sum(sample.written for sample in samples) / operations)
+            for name in ('flushes', 'written', 'processor'):
+                found[name] = sum(getattr(sample, name) for sample in samples) / operations
         return found
 
 
@@ -173,12 +174,12 @@ class Sequence(Operation):
         """(row or '' if it isn't measured, commands); a pair of commands counts as one."""
         raise NotImplementedError
 
-    def play_rows(self, target, user, number):
+    def play_rows(self, target, user, number, select=None):
         rows = self.rows(number)
 
         def build(script):
             client = script.connection()
-            client.login(user)
+            client.login(user, select)
             for row, commands in rows:
                 script.barrier()
                 for command in commands:
@@ -211,7 +212,8 @@ def duration(played, label, operations=1):
 def counted(sample, played, operations, first=0, last=-1):
     """Add what was counted from one barrier to another, or to the end."""
     sample.operations = operations
-    sample.flushes, sample.written = (end - begin for begin, end in zip(played.marks[first], played.marks[last]))
+    sample.flushes, sample.written, sample.processor = (
+        end - begin for begin, end in zip(played.marks[first], played.marks[last]))
     return sample
 
 

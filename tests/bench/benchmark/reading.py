@@ -3,7 +3,7 @@
 import random
 
 from . import target as targets
-from .measure import Operation, duration, rate
+from .measure import Operation, Sequence, duration, rate
 
 HEADERS = 'BODY.PEEK[HEADER.FIELDS (FROM TO CC SUBJECT DATE MESSAGE-ID REFERENCES)]'
 ITEMS = {
@@ -36,7 +36,8 @@ class FirstFetch(Operation):
         client = script.connection()
         client.login(user, select=mailbox)
         script.barrier(targets.drop_caches if 'dropped' in label else None)
-        client.imap('FETCH 1:* ' + items, label=label)
+        for _ in range(3 if label == 'again' else 1):
+            client.imap('FETCH 1:* ' + items, label=label)
         client.logout()
 
     def measure(self, target, number):
@@ -51,10 +52,13 @@ class FirstFetch(Operation):
                 yield 'FETCH 1:* %s, %s' % (name, turn), duration(played, turn)
 
 
-class KnownClient(Operation):
+class KnownClient(Sequence):
     """The same of mail that came after a client had asked for these items, so that Dovecot caches them as it saves."""
     group = 'fetch'
     items = ('ENVELOPE', 'BODYSTRUCTURE', 'header fields')
+
+    def rows(self, number):
+        return [('FETCH of new mail, %s, known client' % name, ['FETCH 11:* ' + ITEMS[name]]) for name in self.items]
 
     def measure(self, target, number):
         user = self.unsynced('known%d' % number)
@@ -74,23 +78,31 @@ class KnownClient(Operation):
                 client.append('INBOX', range(begin, min(begin + 200, self.sizes.messages)))
             client.logout()
 
-        def after(script):
-            client = script.connection()
-            client.login(user, select='INBOX')
-            script.barrier()
-            for name in self.items:
-                client.imap('FETCH 11:* ' + ITEMS[name], label=name)
-            client.logout()
-
         for key, build in (('before', before), ('new', new_mail)):
             self.play(target, (user, key), build)
-        played = self.play(target, (user, 'after'), after)
-        for name in self.items:
-            yield 'FETCH of new mail, %s, known client' % name, duration(played, name)
+        return self.play_rows(target, user, number, select='INBOX')
+
+
+class Search(Sequence):
+    """SEARCH without an index, where headers that were searched before are in Dovecot's cache."""
+    group = 'read'
+    searches = (('SUBJECT', 'SUBJECT xyzzy'), ('HEADER', 'HEADER X-Sequence 00000007'), ('BODY', 'BODY xyzzyq'),
+                ('TEXT', 'TEXT xyzzyq'))
+
+    def rows(self, number):
+        return [('SEARCH %s, unindexed' % name, ['SEARCH ' + keys]) for name, keys in self.searches]
+
+    def prepare(self, target):
+        self.fill(target, self.unsynced('search'), 'INBOX', range(self.sizes.messages))
+        for _ in self.play_rows(target, self.unsynced('search'), 0, select='INBOX'):
+            pass
+
+    def measure(self, target, number):
+        return self.play_rows(target, self.unsynced('search'), number, select='INBOX')
 
 
 class Reading(Operation):
-    """Random bodies, SELECT and SEARCH in a mailbox that clients have read."""
+    """Random bodies, login and SELECT."""
     group = 'read'
 
     def prepare(self, target):
@@ -104,21 +116,23 @@ class Reading(Operation):
 
         self.play(target, 'read', build)
 
-    def bodies(self, script, cold):
+    def bodies(self, script, action):
         numbers = random.Random(7)
         client = script.connection()
         client.login(self.unsynced('reader'), select='INBOX')
-        script.barrier(targets.drop_caches if cold else None)
+        script.barrier(action)
         for _ in range(self.sizes.singles):
             client.imap('UID FETCH %d (BODY.PEEK[])' % numbers.randint(1, self.sizes.messages), label='body')
         client.logout()
 
-    def select(self, script, action=None):
+    def select(self, script, action=None, times=1):
+        """By a new process each time."""
         client = script.connection()
-        client.login(self.unsynced('reader'))
-        script.barrier(action)
-        client.select('INBOX', label='select')
-        client.logout()
+        for _ in range(times):
+            client.login(self.unsynced('reader'))
+            script.barrier(action)
+            client.select('INBOX', label='select')
+            client.logout()
 
     def login(self, script, select=False):
         client = script.connection()
@@ -129,39 +143,24 @@ class Reading(Operation):
                 client.select('INBOX', starts=False)
             client.logout(label='login', starts=False)
 
-    def search(self, script):
-        client = script.connection()
-        client.login(self.unsynced('reader'), select='INBOX')
-        script.barrier()
-        for label, keys in (('SUBJECT', 'SUBJECT xyzzy'), ('HEADER', 'HEADER X-Sequence 00000007'),
-                            ('BODY', 'BODY xyzzyq'), ('TEXT', 'TEXT xyzzyq')):
-            client.imap('SEARCH ' + keys, label=label)
-        client.logout()
-
     def measure(self, target, number):
-        played = self.play(target, 'bodies', lambda script: self.bodies(script, False))
-        yield 'FETCH random bodies', rate(played, 'body')
-        if self.run.can_drop:
-            played = self.play(target, 'cold bodies', lambda script: self.bodies(script, True))
-            yield 'FETCH random bodies, dropped caches', rate(played, 'body')
-        played = self.play(target, 'search', self.search)
-        for name in ('SUBJECT', 'HEADER', 'BODY', 'TEXT'):
-            yield 'SEARCH %s, unindexed' % name, duration(played, name)
-        yield from self.measure_select(target)
-
-    def measure_select(self, target):
+        for kind, action in self.run.caches():
+            played = self.play(target, ('bodies', kind), lambda script: self.bodies(script, action))
+            yield 'FETCH random bodies, ' + kind, rate(played, 'body')
         for select in (False, True):
             played = self.play(target, ('login', select), lambda script: self.login(script, select))
             yield 'login%s, logout' % (', SELECT' if select else ''), duration(played, 'login')
-        for kind, action in self.run.caches():
-            played = self.play(target, ('select', kind), lambda script: self.select(script, action))
+        for (kind, action), times in zip(self.run.caches(), (10, 3)):
+            played = self.play(target, ('select', kind), lambda script: self.select(script, action, times))
             yield 'SELECT, ' + kind, duration(played, 'select')
-        target.remove_indexes(self.unsynced('reader'))
-        resync = target.resync_seconds(self.unsynced('reader'), 'INBOX') if target.needs_resync else 0
-        played = self.play(target, ('select', 'index deleted'), self.select)
-        sample = duration(played, 'select')
+        yield 'SELECT, index deleted', self.without_index(target, self.unsynced('reader'))
+
+    def without_index(self, target, user):
+        target.remove_indexes(user)
+        resync = target.resync_seconds(user, 'INBOX') if target.needs_resync else 0
+        sample = duration(self.play(target, ('select', 'index deleted'), self.select), 'select')
         sample.value += resync * 1000
-        yield 'SELECT, index deleted', sample
+        return sample
 
 
-OPERATIONS = (FirstFetch, KnownClient, Reading)
+OPERATIONS = (FirstFetch, KnownClient, Search, Reading)

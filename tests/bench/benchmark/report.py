@@ -54,6 +54,7 @@ def facts(args, run, began, where):
         'kernel': platform.release(), 'dovecot': first_line([find_program('dovecot'), '--version']),
         'file system': where, 'mail_fsync': args.fsync, 'flush delay': '%d us' % args.flush_delay,
         'mail': run.corpus.describe(), 'sizes': dataclasses.asdict(run.sizes),
+        'load average': '%.1f before, %.1f after' % (run.load_average, os.getloadavg()[0]),
         'CPU seconds of the client': round(run.client_cpu, 2)}
 
 
@@ -130,13 +131,20 @@ def group_section(group, rows, formats):
 
 
 def counts_section(table, formats):
+    """Flushes, kilobytes written, and milliseconds of processor time."""
     rows = []
     for row in table.rows.values():
         found = [row.summary(name) if name in row.samples else {} for name in formats]
         if any('flushes' in summary for summary in found):
-            rows.append([row.name] + ['%s, %s' % (number(summary['flushes']), number(summary['written'] / 1000))
-                                      if 'flushes' in summary else '-' for summary in found])
+            rows.append([row.name] + [counts_cell(summary) for summary in found])
     return markdown_table([''] + list(formats), rows)
+
+
+def counts_cell(summary):
+    if 'flushes' not in summary:
+        return '-'
+    return '%s, %s, %s' % (number(round(summary['flushes'], 2)), number(round(summary['written'] / 1000, 1)),
+                           number(summary['processor'] / 1e6))
 
 
 def markdown(facts, table, formats, plots):
@@ -149,7 +157,7 @@ def markdown(facts, table, formats, plots):
               'many times better %s is: than the best of the others, and than Maildir.' % OURS]
     for group, rows in table.groups().items():
         lines += [''] + list(group_section(group, rows, formats))
-    lines += ['', '## Flushes and kilobytes written, for each operation', ''] + counts_section(table, formats)
+    lines += ['', '## Flushes, kilobytes written and milliseconds of the server\'s processor time, for each operation', ''] + counts_section(table, formats)
     missed = missed_lines(table, formats)
     lines += ['', '## Goals that were missed', ''] + (['* ' + line.partition(': ')[2] for line in missed] or ['None.'])
     return '\n'.join(lines) + '\n'

@@ -12,7 +12,7 @@ import time
 from harness.server import DOVECOT, Options, Server
 
 FORMATS = ('maildir', 'sdbox', 'mdbox', 'lmdb')
-COUNTERS = struct.Struct('=QQQ')
+COUNTERS = struct.Struct('=QQQQ')
 CONFIG = '''
 import_environment = $import_environment LD_PRELOAD=%(shim)s FLUSH_COUNTERS=%(counters)s
 default_vsz_limit = 64G
@@ -76,8 +76,12 @@ class Target:
     # Counters
 
     def counted(self):
-        """(flushes, bytes written) since the start."""
-        return COUNTERS.unpack(self.counters[:])[1:]
+        """(flushes, bytes written, nanoseconds of processor time) since the start."""
+        _, flushes, written, processor = COUNTERS.unpack(self.counters[:])
+        for pid, _ in self.server.processes():
+            with contextlib.suppress(OSError), open('/proc/%d/schedstat' % pid) as file:
+                processor += int(file.read().split()[0])
+        return flushes, written, processor
 
     def set_delay(self, microseconds):
         self.counters[:8] = struct.pack('=Q', microseconds)
