@@ -11,7 +11,11 @@ SHARES = (('fetch', 40), ('store', 20), ('append', 15), ('envelopes', 10), ('sea
 class Mixed(Operation):
     """Clients that read, mark, append, search and expunge in the INBOX of one user, or of as many as there are."""
     group = 'mixed'
-    base = 1000
+
+    @property
+    def base(self):
+        """Messages of the user, if it is one."""
+        return min(1000, self.sizes.messages)
 
     def users(self, users, turn):
         return [self.user('mixed%d-%d-%d' % (users, number, turn)) for number in range(users)]
