@@ -173,21 +173,47 @@ static int check_record(MDB_cursor *cursor, MDB_val *key, MDB_cursor_op op)
 	return rc != 0 ? rc : check_value(key, &val, &ignored);
 }
 
+/* Opening a cursor may read where the database begins. mdb_stat() reads the same, but has no memory to lose. */
+static int open_cursor(MDB_txn *mdb, MDB_dbi dbi, MDB_cursor **cursor_r)
+{
+	MDB_stat stat;
+	int rc = mdb_stat(mdb, dbi, &stat);
+
+	return rc == 0 ? mdb_cursor_open(mdb, dbi, cursor_r) : rc;
+}
+
+static int guarded_open_cursor(MDB_txn *mdb, MDB_dbi dbi, MDB_cursor **cursor_r)
+{
+	LMS_GUARDED(open_cursor(mdb, dbi, cursor_r));
+}
+
+static int check_neighbours(MDB_cursor *cursor, const MDB_val *key)
+{
+	MDB_val found = *key;
+	int rc = check_record(cursor, &found, MDB_SET_RANGE);
+
+	if (rc == 0 || rc == MDB_NOTFOUND)
+		rc = check_record(cursor, &found, rc == 0 ? MDB_PREV : MDB_LAST);
+	return rc == 0 ? MDB_NOTFOUND : rc;
+}
+
+static int guarded_check_neighbours(MDB_cursor *cursor, const MDB_val *key)
+{
+	LMS_GUARDED(check_neighbours(cursor, key));
+}
+
 /* A record isn't found. If its key was damaged, it is likely to stand beside its place, with a wrong checksum. Returns
    MDB_NOTFOUND if what is before and after the key is right. */
 static int check_missing(MDB_txn *mdb, MDB_dbi dbi, const MDB_val *key)
 {
-	MDB_val found = *key;
 	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(mdb, dbi, &cursor);
+	int rc = guarded_open_cursor(mdb, dbi, &cursor);
 
 	if (rc != 0)
 		return rc;
-	rc = check_record(cursor, &found, MDB_SET_RANGE);
-	if (rc == 0 || rc == MDB_NOTFOUND)
-		rc = check_record(cursor, &found, rc == 0 ? MDB_PREV : MDB_LAST);
+	rc = guarded_check_neighbours(cursor, key);
 	mdb_cursor_close(cursor);
-	return rc == 0 ? MDB_NOTFOUND : rc;
+	return rc;
 }
 
 static int checked_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
@@ -195,9 +221,7 @@ static int checked_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value
 	MDB_val val;
 	int rc = mdb_get(mdb, dbi, key, &val);
 
-	if (rc == 0)
-		return check_value(key, &val, value_r);
-	return rc == MDB_NOTFOUND ? check_missing(mdb, dbi, key) : rc;
+	return rc == 0 ? check_value(key, &val, value_r) : rc;
 }
 
 static int guarded_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
@@ -207,9 +231,12 @@ static int guarded_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value
 
 int lms_get(struct lms_txn *txn, unsigned int db, const struct lms_key *key, struct lms_value *value_r)
 {
+	MDB_dbi dbi = txn->env->dbi[db];
 	MDB_val mkey = mdb_key(key);
-	int rc = guarded_get(txn->mdb, txn->env->dbi[db], &mkey, value_r);
+	int rc = guarded_get(txn->mdb, dbi, &mkey, value_r);
 
+	if (rc == MDB_NOTFOUND)
+		rc = check_missing(txn->mdb, dbi, &mkey);
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	return rc == 0 ? 1 : fail(txn, rc, "read of", db);
@@ -283,20 +310,6 @@ int lms_del(struct lms_txn *txn, unsigned int db, const struct lms_key *key)
 		return fail(txn, rc, "delete from", db);
 	txn->dirty = true;
 	return 1;
-}
-
-/* Opening a cursor may read where the database begins. mdb_stat() reads the same, but has no memory to lose. */
-static int open_cursor(MDB_txn *mdb, MDB_dbi dbi, MDB_cursor **cursor_r)
-{
-	MDB_stat stat;
-	int rc = mdb_stat(mdb, dbi, &stat);
-
-	return rc == 0 ? mdb_cursor_open(mdb, dbi, cursor_r) : rc;
-}
-
-static int guarded_open_cursor(MDB_txn *mdb, MDB_dbi dbi, MDB_cursor **cursor_r)
-{
-	LMS_GUARDED(open_cursor(mdb, dbi, cursor_r));
 }
 
 int lms_cursor_open(struct lms_cursor *cursor, struct lms_txn *txn, unsigned int db)
