@@ -1,5 +1,6 @@
 """Samples, what becomes of them, and the alternation between formats."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -160,6 +161,23 @@ class Operation:
         if user.endswith('@never'):
             os.sync()
         return played
+
+    @contextlib.contextmanager
+    def company(self, script, action):
+        """While the page cache is dropped (if that is the action) somebody else's session goes on, so that the server's
+        code stays in memory, as it does on a server in use."""
+        if action is None:
+            yield
+            return
+        keeper = script.connection()
+        keeper.login(self.unsynced('keeper'))
+        keeper.append('INBOX', [0])
+        keeper.select('INBOX')
+        keeper.imap('FETCH * (RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY.PEEK[])')
+        keeper.imap('LIST "" * RETURN (STATUS (MESSAGES))')
+        yield
+        script.barrier()
+        keeper.logout()
 
     def forget_scripts(self):
         for script in self.scripts.values():

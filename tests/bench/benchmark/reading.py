@@ -33,12 +33,14 @@ class FirstFetch(Operation):
                 yield item.replace(' ', '-') + '-cold', item, ('first, dropped caches',)
 
     def build(self, script, user, mailbox, items, label):
-        client = script.connection()
-        client.login(user, select=mailbox)
-        script.barrier(targets.drop_caches if 'dropped' in label else None)
-        for _ in range(3 if label == 'again' else 1):
-            client.imap('FETCH 1:* ' + items, label=label)
-        client.logout()
+        action = targets.drop_caches if 'dropped' in label else None
+        with self.company(script, action):
+            client = script.connection()
+            client.login(user, select=mailbox)
+            script.barrier(action)
+            for _ in range(3 if label == 'again' else 1):
+                client.imap('FETCH 1:* ' + items, label=label)
+            client.logout()
 
     def measure(self, target, number):
         user, filled = self.unsynced('read%d' % number), set()
@@ -118,21 +120,23 @@ class Reading(Operation):
 
     def bodies(self, script, action):
         numbers = random.Random(7)
-        client = script.connection()
-        client.login(self.unsynced('reader'), select='INBOX')
-        script.barrier(action)
-        for _ in range(self.sizes.singles):
-            client.imap('UID FETCH %d (BODY.PEEK[])' % numbers.randint(1, self.sizes.messages), label='body')
-        client.logout()
+        with self.company(script, action):
+            client = script.connection()
+            client.login(self.unsynced('reader'), select='INBOX')
+            script.barrier(action)
+            for _ in range(self.sizes.singles):
+                client.imap('UID FETCH %d (BODY.PEEK[])' % numbers.randint(1, self.sizes.messages), label='body')
+            client.logout()
 
     def select(self, script, action=None, times=1):
         """By a new process each time."""
-        client = script.connection()
-        for _ in range(times):
-            client.login(self.unsynced('reader'))
-            script.barrier(action)
-            client.select('INBOX', label='select')
-            client.logout()
+        with self.company(script, action):
+            client = script.connection()
+            for _ in range(times):
+                client.login(self.unsynced('reader'))
+                script.barrier(action)
+                client.select('INBOX', label='select')
+                client.logout()
 
     def login(self, script, select=False):
         client = script.connection()
