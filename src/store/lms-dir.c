@@ -80,7 +80,7 @@ static int make_path(const char *dir, const struct lms_env_settings *set, struct
 	return 0;
 }
 
-static int create_file(const char *path, const struct lms_env_settings *set, struct lms_error *error_r)
+int lms_dir_create_file(const char *path, const struct lms_env_settings *set, struct lms_error *error_r)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, set->file_mode);
 
@@ -126,7 +126,7 @@ int lms_dir_open(const char *dir, const struct lms_schema *schema, const struct 
 			if (stat(data_path, &st) < 0)
 				return not_found(dir, error_r);
 		}
-		if (make_path(dir, set, error_r) < 0 || (fd = create_file(path, set, error_r)) < 0)
+		if (make_path(dir, set, error_r) < 0 || (fd = lms_dir_create_file(path, set, error_r)) < 0)
 			return -1;
 	}
 	if ((set->flags & LMS_ENV_ANY_FILESYSTEM) == 0 && check_filesystem(fd, dir, error_r) < 0) {
@@ -156,7 +156,7 @@ static int reserve_lmdb_lock(const char *dir, const struct lms_env_settings *set
 		st.st_size = 0;
 	else if (st.st_size > 0 && st.st_blocks * 512 >= st.st_size)
 		return 0;
-	fd = create_file(path, set, error_r);
+	fd = lms_dir_create_file(path, set, error_r);
 	if (fd < 0)
 		return -1;
 	/* Its size says how many readers there may be, so it stays what it is while others use it. */

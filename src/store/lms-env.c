@@ -6,6 +6,7 @@
 #include "lms-guard.h"
 #include "lms-lock.h"
 #include "lms-map.h"
+#include "lms-slot.h"
 #include "lms-txn.h"
 
 #include <errno.h>
@@ -194,7 +195,8 @@ static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *
 	if (lms_map_choose(env, file_bytes, 0, 0, &map_size, error_r) < 0)
 		return -1;
 	mdb_env_set_mapsize(env->mdb, map_size);
-	mdb_env_set_maxdbs(env->mdb, env->schema->db_count);
+	memset(env->dbi, 0, sizeof(env->dbi));
+	mdb_env_set_maxdbs(env->mdb, env->schema->db_count + env->schema->late_count);
 	mdb_env_set_maxreaders(env->mdb, LMS_MAX_READERS);
 	mdb_env_set_assert(env->mdb, handle_assert);
 	old_umask = umask(0);
@@ -277,6 +279,7 @@ int lms_env_reopen(struct lms_env *env, struct lms_error *error_r)
 
 static void env_free(struct lms_env *env)
 {
+	lms_slots_close(env);
 	if (env->lock_fd >= 0)
 		close(env->lock_fd);
 	free(env->staged);

@@ -29,7 +29,7 @@ int lms_garbage_queue(struct lms_write *write, enum lms_garbage_kind kind, const
 		ret = lms_put_buffer(&write->txn, LMS_DB_GARBAGE, &key, head, &buf);
 		lms_buffer_free(&buf);
 	}
-	write->env->made_garbage = true;
+	write->made_garbage = true;
 	return ret;
 }
 

@@ -74,6 +74,12 @@ void lms_key_id(struct lms_key *key, uint64_t id)
 	add_u64(key, id);
 }
 
+void lms_key_slot(struct lms_key *key, uint8_t slot)
+{
+	key->size = 0;
+	add_u8(key, slot);
+}
+
 void lms_key_id_number(struct lms_key *key, uint64_t id, uint32_t number)
 {
 	lms_key_id(key, id);

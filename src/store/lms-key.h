@@ -26,6 +26,8 @@ struct lms_key {
 void lms_key_meta(struct lms_key *key);
 /* An id alone: nodes, folders, bodyrefs, staging; a folder's or body's first key in the databases below. */
 void lms_key_id(struct lms_key *key, uint64_t id);
+/* applied: the number of a slot */
+void lms_key_slot(struct lms_key *key, uint8_t slot);
 /* keywords (folder, number), messages (folder, UID), bodies (body, chunk) */
 void lms_key_id_number(struct lms_key *key, uint64_t id, uint32_t number);
 /* changes: folder, counter, part; garbage: time, serial number */

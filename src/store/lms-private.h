@@ -29,6 +29,8 @@ enum lms_db {
 	LMS_DB_STAGING,
 	LMS_DB_SUBSCRIBED,
 	LMS_DB_ATTRIBUTES,
+	/* Not always there: from the first shared commit on */
+	LMS_DB_APPLIED,
 	LMS_DB_COUNT
 };
 /* The most databases that any kind of environment has */
@@ -51,6 +53,8 @@ struct lms_schema {
 	/* Names of the databases; that of the first one is NULL: LMDB's unnamed one */
 	const char *const *db_names;
 	unsigned int db_count;
+	/* Databases after these that aren't always there: lms_txn_open_late() */
+	unsigned int late_count;
 	/* Make other files of a new environment. May be NULL. Returns 0 or -1. */
 	int (*make_files)(const char *dir, const struct lms_env_settings *set, struct lms_error *error_r);
 	/* Read what the unnamed database says. Returns 1, 0 if it says nothing yet, -1. */
@@ -97,9 +101,11 @@ struct lms_env {
 	/* The start of a body, of LMS_CHUNK_MAX bytes; NULL until one was read */
 	uint8_t *start_buffer;
 
+	/* The slot file, NULL as long as this process had nothing to share. */
+	struct lms_slots *slots;
+
 	/* This process left garbage; last_no_sync: how its last request was committed. */
 	bool made_garbage, last_no_sync;
-	bool limit_warned;
 };
 
 /* lms_env_open() for any kind of environment */

@@ -8,8 +8,9 @@
 
 /*
  * Every change to the store is a request: a closed description without callbacks, prepared before any lock is taken,
- * carried out whole or not at all by lms_submit() in one write transaction under the store's leader lock. What
- * depends on the store's state (does the folder exist, which UID is next) is decided inside.
+ * carried out whole or not at all by lms_submit() in a write transaction under the store's leader lock. The transaction
+ * may be shared with requests of other processes (lms-share.h), which no caller notices. What depends on the store's
+ * state (does the folder exist, which UID is next) is decided inside.
  *
  * Lock order: a view's index lock, the leader lock, LMDB's writer lock.
  */

@@ -19,7 +19,7 @@
 
 static const char *const db_names[LMS_DB_COUNT] = {
 	NULL, "nodes", "names", "folders", "messages", "keywords", "changes", "bodies", "bodyrefs", "garbage", "staging",
-	"subscribed", "attributes"
+	"subscribed", "attributes", "applied"
 };
 
 const char *lms_db_name(enum lms_db db)
@@ -110,7 +110,8 @@ static const struct lms_schema store_schema = {
 	.created_mark = "dovecot-lmdb store\n",
 	.remedy = "restore it from a backup, or copy what is readable to a new store with doveadm backup",
 	.db_names = db_names,
-	.db_count = LMS_DB_COUNT,
+	.db_count = LMS_DB_APPLIED,
+	.late_count = LMS_DB_COUNT - LMS_DB_APPLIED,
 	.make_files = make_files,
 	.open = read_meta,
 	.create = write_meta,

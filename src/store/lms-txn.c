@@ -110,6 +110,37 @@ static int guarded_commit(MDB_txn *mdb)
 	LMS_GUARDED(mdb_txn_commit(mdb));
 }
 
+static int guarded_dbi_open(MDB_txn *mdb, const char *name, unsigned int flags, MDB_dbi *dbi_r)
+{
+	LMS_GUARDED(mdb_dbi_open(mdb, name, flags, dbi_r));
+}
+
+int lms_txn_open_late(struct lms_txn *txn, unsigned int db, bool create)
+{
+	MDB_dbi *dbi = &txn->env->dbi[db];
+	int rc;
+
+	if (*dbi != 0)
+		return 1;
+	rc = guarded_dbi_open(txn->mdb, txn->env->schema->db_names[db], create ? MDB_CREATE : 0, dbi);
+	if (rc != 0) {
+		*dbi = 0;
+		return rc == MDB_NOTFOUND ? 0 : fail(txn, rc, "open of", db);
+	}
+	txn->opened_late = true;
+	return 1;
+}
+
+/* Only a commit keeps the handles. */
+static void close_late(struct lms_txn *txn)
+{
+	const struct lms_schema *schema = txn->env->schema;
+
+	if (txn->opened_late)
+		memset(txn->env->dbi + schema->db_count, 0, schema->late_count * sizeof(txn->env->dbi[0]));
+	txn->opened_late = false;
+}
+
 int lms_txn_commit(struct lms_txn *txn, bool no_sync)
 {
 	struct lms_env *env = txn->env;
@@ -125,6 +156,7 @@ int lms_txn_commit(struct lms_txn *txn, bool no_sync)
 		mdb_env_set_flags(env->mdb, MDB_NOSYNC, 0);
 	if (rc == 0)
 		return 0;
+	close_late(txn);
 	txn->rc = rc;
 	if (rc == EIO && lms_map_disk_full(env, &rc))
 		return lms_fail_mdb(txn->error, env, rc, "commit");
@@ -133,9 +165,18 @@ int lms_txn_commit(struct lms_txn *txn, bool no_sync)
 
 void lms_txn_abort(struct lms_txn *txn)
 {
-	if (txn->mdb != NULL)
+	if (txn->mdb != NULL) {
 		mdb_txn_abort(txn->mdb);
+		close_late(txn);
+	}
 	txn->mdb = NULL;
+}
+
+int lms_txn_sync(struct lms_env *env, struct lms_error *error_r)
+{
+	int rc = mdb_env_sync(env->mdb, 1);
+
+	return rc == 0 ? 0 : lms_fail_mdb(error_r, env, rc, "flush");
 }
 
 /* Check a value where the guard catches a part of it that isn't there. */

@@ -23,6 +23,8 @@ struct lms_txn {
 	int rc;
 	/* Something was written. */
 	bool dirty;
+	/* A database was opened here: without a commit its handle is lost. */
+	bool opened_late;
 };
 
 /* Begin LMDB's transaction with these flags, or renew *mdb if there is one. Makes the map larger if the file has outgrown
@@ -35,7 +37,13 @@ void lms_txn_read_end(struct lms_txn *txn);
 
 /* The write transaction. The caller has the leader lock. */
 int lms_txn_write(struct lms_txn *txn, struct lms_env *env, struct lms_error *error_r);
+/* no_sync: the commit isn't flushed. */
 int lms_txn_commit(struct lms_txn *txn, bool no_sync);
+/* Flush what was committed by others, who may have died in doing so. */
+int lms_txn_sync(struct lms_env *env, struct lms_error *error_r);
+/* Open a database that isn't always there, in a write transaction. Returns 1, 0 if there is none and create is unset,
+   -1. */
+int lms_txn_open_late(struct lms_txn *txn, unsigned int db, bool create);
 void lms_txn_abort(struct lms_txn *txn);
 
 /* Returns 1, 0 if there is no such record, -1 on error. */

@@ -57,21 +57,19 @@ static int read_counters(struct lms_write *write)
 	return 0;
 }
 
-int lms_write_begin(struct lms_write *write, struct lms_env *env, const struct lms_request *request,
+int lms_write_begin(struct lms_write *write, const struct lms_txn *txn, const struct lms_request *request,
 		    struct lms_reply *reply, struct lms_error *error_r)
 {
 	memset(write, 0, sizeof(*write));
-	write->env = env;
+	memset(reply, 0, sizeof(*reply));
+	write->txn = *txn;
+	write->txn.error = error_r;
+	write->txn.dirty = false;
+	write->env = txn->env;
 	write->request = request;
 	write->reply = reply;
 	write->now = time(NULL);
-	if (lms_txn_write(&write->txn, env, error_r) < 0)
-		return -1;
-	if (read_counters(write) < 0) {
-		lms_txn_abort(&write->txn);
-		return -1;
-	}
-	return 0;
+	return read_counters(write);
 }
 
 int lms_write_grow(struct lms_write *write, void *arrayp, unsigned int count, unsigned int *alloc, size_t size)
@@ -280,7 +278,7 @@ static int write_counters(struct lms_write *write)
 /* Remember the smallest limit of a process that writes. That alone is no reason to commit. */
 static void note_limit(struct lms_write *write)
 {
-	uint64_t limit = lms_map_limit();
+	uint64_t limit = write->memory_limit;
 
 	if (limit != 0 && (write->meta.smallest_limit == 0 || limit < write->meta.smallest_limit))
 		write->meta.smallest_limit = limit;

@@ -7,7 +7,7 @@
 #include "lms-txn.h"
 
 /*
- * A request being carried out, inside its write transaction. Operations change what is kept here (counters, folder
+ * A request being carried out, inside a write transaction. Operations change what is kept here (counters, folder
  * records, lists of changes and garbage), and lms_write_finish() writes it, once and only where it differs from what
  * was read: a request that changes nothing leaves the transaction clean and costs no commit.
  */
@@ -40,11 +40,14 @@ struct lms_wfolder {
 };
 
 struct lms_write {
+	/* A copy for this request's errors, and to see whether it wrote anything. */
 	struct lms_txn txn;
 	struct lms_env *env;
 	const struct lms_request *request;
 	struct lms_reply *reply;
 	int64_t now;
+	/* RLIMIT_AS of the process that wants it */
+	uint64_t memory_limit;
 	struct lms_meta meta, meta_read;
 	struct lms_wfolder *folders;
 	/* The one whose state the reply tells */
@@ -54,6 +57,8 @@ struct lms_write {
 	/* Bodies that lost their last message */
 	uint64_t *garbage;
 	unsigned int garbage_count, garbage_alloc;
+	/* It left garbage: the process that wants it frees some before it exits. */
+	bool made_garbage;
 	/* Bytes of bodies written, in whole pages */
 	uint64_t body_bytes;
 	/* Numbers of the request's keyword names in its folder, UINT32_MAX where not looked up yet */
@@ -65,10 +70,11 @@ struct lms_write {
 	unsigned int staged_saved_count, staged_saved_alloc;
 };
 
-/* Begin the write transaction and read the counters. The caller has the leader lock. */
-int lms_write_begin(struct lms_write *write, struct lms_env *env, const struct lms_request *request,
+/* Begin with a request in a write transaction, which may have had others before: read the counters. Free also if it
+   fails. */
+int lms_write_begin(struct lms_write *write, const struct lms_txn *txn, const struct lms_request *request,
 		    struct lms_reply *reply, struct lms_error *error_r);
-/* Write what was collected. */
+/* Write what was collected. Then the transaction can go on with another request. */
 int lms_write_finish(struct lms_write *write);
 void lms_write_free(struct lms_write *write);
 
