@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "test-common.h"
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -18,18 +19,27 @@ static struct {
 	uint64_t bytes;
 } io;
 
+/* Microseconds that each flush takes longer, as on a slower disk */
+static unsigned int flush_delay;
+
 /* These stand before libc's, so that LMDB's calls can be counted. */
-ssize_t pwrite(int fd, const void *data, size_t size, off_t offset);
-ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset);
+static void count_flush(void)
+{
+	io.flushes++;
+	if (flush_delay > 0)
+		usleep(flush_delay);
+}
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
+	ssize_t ret = syscall(SYS_pwrite64, fd, data, size, offset);
+
 	io.writes++;
 	io.bytes += size;
 	/* LMDB writes its meta page through a descriptor that flushes. */
 	if (size == 120)
-		io.flushes++;
-	return syscall(SYS_pwrite64, fd, data, size, offset);
+		count_flush();
+	return ret;
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset)
@@ -49,8 +59,10 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
 
 int fdatasync(int fd)
 {
-	io.flushes++;
-	return (int)syscall(SYS_fdatasync, fd);
+	int ret = (int)syscall(SYS_fdatasync, fd);
+
+	count_flush();
+	return ret;
 }
 
 static double now(void)
@@ -273,11 +285,103 @@ static void bench_folders(void)
 	lms_env_close(&env);
 }
 
+#define WRITERS_MAX 80
+#define WRITERS_SECONDS 2
+
+/* What the processes tell */
+struct writers {
+	unsigned int messages, flushes;
+	uint64_t bytes;
+	double slowest, processor;
+	/* Time of each message, in units of 50 us */
+	unsigned int times[20000];
+};
+
+static void run_writer(uint64_t folder_id, double until, struct writers *shared)
+{
+	struct lms_env *env = test_open();
+	double begun, took, slowest = 0;
+	unsigned int count = 0, slot;
+	char data[6000];
+
+	test_fill(data, sizeof(data), (unsigned int)getpid());
+	memset(&io, 0, sizeof(io));
+	processor_started = processor();
+	while ((begun = now()) < until) {
+		CHECK(test_save(env, folder_id, data, sizeof(data), 0) != 0);
+		took = now() - begun;
+		slowest = took > slowest ? took : slowest;
+		slot = (unsigned int)(took * 20000);
+		__atomic_fetch_add(&shared->times[slot < 20000 ? slot : 19999], 1, __ATOMIC_RELAXED);
+		count++;
+	}
+	__atomic_fetch_add(&shared->messages, count, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&shared->flushes, io.flushes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&shared->bytes, io.bytes, __ATOMIC_RELAXED);
+	if (slowest > shared->slowest)
+		shared->slowest = slowest;
+	shared->processor += processor() - processor_started;
+	lms_env_close(&env);
+}
+
+static double percentile(const struct writers *shared, double part)
+{
+	unsigned int i, left = (unsigned int)(shared->messages * part);
+
+	for (i = 0; i < 19999 && left >= shared->times[i]; i++)
+		left -= shared->times[i];
+	return (i + 0.5) / 20;
+}
+
+static void print_writers(const char *name, unsigned int count, unsigned int delay_us)
+{
+	struct writers *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct lms_env *env = test_open();
+	uint64_t folder_id = test_folder(env, name);
+	double until = now() + WRITERS_SECONDS + count * 0.001;
+	pid_t pids[WRITERS_MAX];
+	unsigned int i;
+
+	lms_env_close(&env);
+	for (i = 0; i < count; i++) {
+		pids[i] = test_fork();
+		if (pids[i] == 0) {
+			flush_delay = delay_us;
+			run_writer(folder_id, until, shared);
+			test_child_exit();
+		}
+	}
+	for (i = 0; i < count; i++)
+		test_wait(pids[i], 0);
+	printf("%2u writers, %4.1f ms a flush: %6.0f messages/s, p50 %6.2f ms, p99 %6.2f ms, slowest %6.1f ms; each %5.2f "
+	       "flushes, %6.0f bytes, processor %4.0f us\n", count, delay_us / 1000.0,
+	       shared->messages / (WRITERS_SECONDS + count * 0.001), percentile(shared, 0.5), percentile(shared, 0.99),
+	       shared->slowest * 1000, (double)shared->flushes / shared->messages,
+	       (double)shared->bytes / shared->messages, shared->processor / shared->messages * 1e6);
+	munmap(shared, sizeof(*shared));
+}
+
+/* Processes that save messages of 6 KB into one folder. */
+static void bench_writers(void)
+{
+	static const unsigned int counts[] = { 1, 4, 16, 64 }, delays[] = { 0, 500, 2000, 8000 };
+	unsigned int i, j;
+	char name[32];
+
+	for (i = 0; i < 4; i++) {
+		for (j = 0; j < 4; j++) {
+			snprintf(name, sizeof(name), "%u-%u", i, j);
+			print_writers(name, counts[i], delays[j]);
+		}
+	}
+}
+
 static const struct test tests[] = {
 	{ "open", bench_open },
 	{ "delivery", bench_delivery },
 	{ "many", bench_many },
 	{ "folders", bench_folders },
+	{ "writers", bench_writers },
 	TEST_END
 };
 

@@ -75,6 +75,8 @@ static void record(int fd, const void *data, size_t size, off_t offset, bool is_
 
 	if (recording == NULL || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return;
+	if (recording->ino != 0 && recording->ino != st.st_ino)
+		return;
 	if (recording->count == recording->alloc) {
 		recording->alloc = recording->alloc * 2 + 256;
 		recording->writes = realloc(recording->writes, recording->alloc * sizeof(*recording->writes));

@@ -43,6 +43,8 @@ struct fault_write {
 struct fault_log {
 	struct fault_write *writes;
 	unsigned int count, alloc;
+	/* Of this file only, if it isn't 0 */
+	ino_t ino;
 };
 /* Record to log (NULL: stop) what is written to regular files. */
 void fault_record(struct fault_log *log);

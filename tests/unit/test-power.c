@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "test-common.h"
 #include "test-fault.h"
+#include "test-publisher.h"
 #include "test-state.h"
 
 #include <fcntl.h>
@@ -28,9 +29,33 @@ static unsigned int rnd(unsigned int max)
 static uint64_t inbox, other;
 static uint8_t data[150000];
 
+/* A commit that two processes share */
+static void step_shared(struct lms_env *env)
+{
+	struct publisher *publisher = publisher_new(env);
+	struct lms_save_message message;
+	struct lms_request request;
+	uint32_t uid;
+	bool garbage;
+
+	memset(&message, 0, sizeof(message));
+	message.data = data;
+	message.size = message.physical_size = message.virtual_size = rnd(20000);
+	memset(&request, 0, sizeof(request));
+	request.op = LMS_OP_SAVE;
+	request.u.save.folder_id = inbox;
+	request.u.save.messages = &message;
+	request.u.save.message_count = 1;
+	request.u.save.uids_r = &uid;
+	publisher_publish(publisher, &request, 0);
+	CHECK(test_save(env, other, data, rnd(20000), 0) != 0);
+	CHECK_OK(publisher_result(publisher, &garbage));
+	publisher_free(&publisher);
+}
+
 static void step(struct lms_env *env, unsigned int i)
 {
-	switch (rnd(7)) {
+	switch (rnd(9)) {
 	case 0:
 		(void)test_copy(env, inbox, 1 + rnd(10), 10 + rnd(20), other, rnd(2) == 0);
 		break;
@@ -42,6 +67,10 @@ static void step(struct lms_env *env, unsigned int i)
 		break;
 	case 3:
 		test_collect(env, 0);
+		break;
+	case 4:
+	case 5:
+		step_shared(env);
 		break;
 	default:
 		CHECK(test_save(env, inbox, data, rnd(i % 10 == 0 ? sizeof(data) : 9000), 0) != 0);
@@ -139,11 +168,12 @@ static void check_image(const struct image *image, char *const *states, unsigned
 
 static void run_power(unsigned int seed, unsigned int images)
 {
-	struct fault_log log = { NULL, 0, 0 };
+	struct fault_log log = { NULL, 0, 0, 0 };
 	unsigned int i, acknowledged, positions[STEPS + 1];
 	struct image image = { NULL, 0, 0 };
 	char *states[STEPS + 1];
 	struct lms_env *env;
+	struct stat st;
 	uint8_t *start;
 	size_t size;
 
@@ -159,6 +189,8 @@ static void run_power(unsigned int seed, unsigned int images)
 	env = test_open();
 	states[0] = test_state(env, true);
 	positions[0] = 0;
+	CHECK(stat(test_path("store/data.mdb"), &st) == 0);
+	log.ino = st.st_ino;
 	fault_record(&log);
 	for (i = 1; i <= STEPS; i++) {
 		/* A collection of garbage takes several requests; the state is the same after each. */
