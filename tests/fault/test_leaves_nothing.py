@@ -13,7 +13,7 @@ from harness.lmdb import store_file
 from harness.lmtp import Lmtp
 
 KNOWN = (
-    r'mail', r'mail/store', r'mail/store/data\.mdb', r'mail/store/lock\.mdb', r'mail/store/store\.lock',
+    r'mail', r'mail/store', r'mail/store/data\.mdb', r'mail/store/lock\.mdb', r'mail/store/store\.(lock|slots)',
     r'mail/store/notify', r'mail/store/notify/[0-9a-f]+',
     r'mail/mailboxes\.lock', r'mail/dovecot\.mailbox\.log',
     r'mail/index', r'mail/index/[0-9a-f]+',
