@@ -171,7 +171,8 @@ def own_messages(path):
             if os.path.basename(directory) in ('cur', 'new'):
                 for name in sorted(names):
                     with open(os.path.join(directory, name), 'rb') as file:
-                        yield file.read()
+                        # some have the first line of an mbox
+                        yield re.sub(rb'\AFrom .*\n', b'', file.read())
     else:
         with contextlib.closing(mailbox.mbox(path, create=False)) as box:
             for key in box.keys():
@@ -234,5 +235,5 @@ def of_user(path, mail, count):
         if len(messages) == count:
             break
     corpus = Corpus(path).write(messages)
-    corpus.source = mail
+    corpus.source = os.path.basename(os.path.normpath(mail))
     return corpus

@@ -110,6 +110,7 @@ def parse_arguments():
         ','.join(GROUPS), ','.join(USUAL_GROUPS['quick'])))
     parser.add_argument('--messages', type=int, help='messages of a mailbox')
     parser.add_argument('--rounds', type=int, help='repetitions of each operation')
+    parser.add_argument('--largest', type=int, metavar='N', help='how many messages the mailbox that grows gets at most')
     parser.add_argument('--fsync', default='optimized', choices=('always', 'optimized', 'never'), help='mail_fsync')
     parser.add_argument('--flush-delay', type=int, default=0, metavar='US', help='microseconds added to each flush')
     parser.add_argument('--mail', metavar='PATH', help='a Maildir or mbox to take the messages from')
@@ -149,6 +150,8 @@ def main():
     args = parse_arguments()
     sizes = MODES[args.mode]
     changed = {name: getattr(args, name) for name in ('messages', 'rounds') if getattr(args, name)}
+    if args.largest:
+        changed['growth'] = tuple(size for size in sizes.growth if size <= args.largest)
     sizes = dataclasses.replace(sizes, **changed)
     formats, groups = chosen(args.formats, target.FORMATS, 'format'), groups_of(args)
     module_dir = find_module_dir(args.module_dir) if 'lmdb' in formats else None

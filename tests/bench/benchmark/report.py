@@ -48,7 +48,7 @@ def release():
 def facts(args, run, began, where):
     lasted = datetime.datetime.now(datetime.timezone.utc) - began
     return {
-        'command': './bench ' + ' '.join(shlex.quote(arg) for arg in sys.argv[1:]),
+        'command': os.environ.get('BENCH_COMMAND') or shlex.join(['tests/bench/run'] + sys.argv[1:]),
         'date': began.strftime('%Y-%m-%d %H:%M UTC'), 'minutes': round(lasted.total_seconds() / 60, 1),
         'mode': args.mode, 'processor': processor(), 'memory': memory(), 'system': release(),
         'kernel': platform.release(), 'dovecot': first_line([find_program('dovecot'), '--version']),
