@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -146,7 +147,13 @@ def measure_all(run, groups, targets, table):
             measure.alternate(run, cls(run), targets, table)
 
 
+def interrupted(*_):
+    sys.exit(1)
+
+
 def main():
+    # Everything is stopped and removed then too.
+    signal.signal(signal.SIGTERM, interrupted)
     args = parse_arguments()
     sizes = MODES[args.mode]
     changed = {name: getattr(args, name) for name in ('messages', 'rounds') if getattr(args, name)}
