@@ -37,6 +37,11 @@ static int size_error(struct lmdb_body_istream *bstream, uint32_t chunk, size_t 
 	return -1;
 }
 
+static bool start_is_right(const struct lmdb_body_istream *bstream, const struct lms_body_start *start)
+{
+	return start->size <= bstream->size && (start->size > 0 || bstream->size == 0);
+}
+
 static int get_start(struct lmdb_body_istream *bstream, struct lms_body_start *start_r)
 {
 	struct lms_error error;
@@ -44,10 +49,26 @@ static int get_start(struct lmdb_body_istream *bstream, struct lms_body_start *s
 
 	if (ret <= 0)
 		return read_error(bstream, ret == 0 ? NULL : &error);
-	if (start_r->size > bstream->size || (start_r->size == 0 && bstream->size > 0))
+	if (!start_is_right(bstream, start_r))
 		return size_error(bstream, 0, start_r->size);
 	bstream->start_size = start_r->size;
 	return 0;
+}
+
+/* Room for a chunk at the end of the stream's buffer, which is allocated as large as the first one. */
+static void *chunk_room(struct istream_private *stream, size_t size)
+{
+	if (stream->buffer_size == 0)
+		stream->init_buffer_size = size;
+	return i_stream_alloc(stream, size);
+}
+
+static void append_start(struct lmdb_body_istream *bstream, const struct lms_body_start *start)
+{
+	if (start->size == 0)
+		return;
+	memcpy(chunk_room(&bstream->istream, start->size), start->data, start->size);
+	bstream->istream.pos += start->size;
 }
 
 /* Append the chunk that begins at this offset. */
@@ -58,7 +79,7 @@ static int read_chunk(struct lmdb_body_istream *bstream, uint32_t chunk, uint64_
 	struct lms_error error;
 	int ret;
 
-	ret = lms_body_read(bstream->env, bstream->body_id, chunk, i_stream_alloc(stream, size), &size, &error);
+	ret = lms_body_read(bstream->env, bstream->body_id, chunk, chunk_room(stream, size), &size, &error);
 	if (ret <= 0)
 		return read_error(bstream, ret == 0 ? NULL : &error);
 	if (size != expected)
@@ -70,7 +91,6 @@ static int read_chunk(struct lmdb_body_istream *bstream, uint32_t chunk, uint64_
 /* Append the chunk with the byte at offset. *begin_r: offset of its first byte */
 static int read_at(struct lmdb_body_istream *bstream, uint64_t offset, uint64_t *begin_r)
 {
-	struct istream_private *stream = &bstream->istream;
 	struct lms_body_start start;
 	uint64_t number;
 
@@ -79,8 +99,7 @@ static int read_at(struct lmdb_body_istream *bstream, uint64_t offset, uint64_t 
 			return -1;
 		if (offset < start.size) {
 			*begin_r = 0;
-			memcpy(i_stream_alloc(stream, start.size), start.data, start.size);
-			stream->pos += start.size;
+			append_start(bstream, &start);
 			return 0;
 		}
 	}
@@ -119,6 +138,14 @@ static void lmdb_body_istream_seek(struct istream_private *stream, uoff_t v_offs
 	stream->istream.v_offset = v_offset;
 }
 
+/* Core asks for a buffer that is smaller than a chunk. */
+static void lmdb_body_istream_set_max_buffer_size(struct iostream_private *stream, size_t max_size)
+{
+	struct istream_private *istream = container_of(stream, struct istream_private, iostream);
+
+	istream->max_buffer_size = I_MAX(max_size, LMS_CHUNK_MAX);
+}
+
 static int lmdb_body_istream_stat(struct istream_private *stream, bool exact ATTR_UNUSED)
 {
 	struct lmdb_body_istream *bstream = container_of(stream, struct lmdb_body_istream, istream);
@@ -127,20 +154,28 @@ static int lmdb_body_istream_stat(struct istream_private *stream, bool exact ATT
 	return 0;
 }
 
-struct istream *lmdb_body_istream_create(struct lms_env *env, uint64_t body_id, uint64_t size)
+struct istream *lmdb_body_istream_create(struct lms_env *env, uint64_t body_id, uint64_t size,
+					 const struct lms_body_start *start)
 {
 	struct lmdb_body_istream *bstream = i_new(struct lmdb_body_istream, 1);
+	struct istream *input;
 
 	bstream->env = env;
 	bstream->body_id = body_id;
 	bstream->size = size;
 	bstream->start_size = SIZE_MAX;
 	bstream->istream.max_buffer_size = LMS_CHUNK_MAX;
+	bstream->istream.iostream.set_max_buffer_size = lmdb_body_istream_set_max_buffer_size;
 	bstream->istream.read = lmdb_body_istream_read;
 	bstream->istream.seek = lmdb_body_istream_seek;
 	bstream->istream.stat = lmdb_body_istream_stat;
 	bstream->istream.istream.readable_fd = FALSE;
 	bstream->istream.istream.blocking = TRUE;
 	bstream->istream.istream.seekable = TRUE;
-	return i_stream_create(&bstream->istream, NULL, -1, 0);
+	input = i_stream_create(&bstream->istream, NULL, -1, 0);
+	if (start != NULL && start_is_right(bstream, start)) {
+		bstream->start_size = start->size;
+		append_start(bstream, start);
+	}
+	return input;
 }

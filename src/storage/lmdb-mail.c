@@ -21,6 +21,8 @@ struct mail *lmdb_mail_alloc(struct mailbox_transaction_context *t, enum mail_fe
 	pool_t pool = pool_alloconly_create("mail", 2048);
 	struct lmdb_mail *mail = p_new(pool, struct lmdb_mail, 1);
 
+	/* core would look for each message whether its cache has them */
+	wanted_fields &= ENUM_NEGATE(LMDB_READY_FIELDS);
 	index_mail_init(&mail->imail, t, wanted_fields, wanted_headers, pool, NULL);
 	return &mail->imail.mail.mail;
 }
@@ -85,30 +87,31 @@ static bool wants_attachment_keywords(struct mail *mail)
 		!set->parsed_mail_attachment_detection_no_flags_on_fetch && !mail_has_attachment_keywords(mail);
 }
 
-static void read_ready(struct lmdb_mail *mail)
+/* Read the start of the body and what is kept ready there. Returns 1 and *start_r, which is valid until the next call to
+   the store, or 0: then the message is parsed, and what is wrong with the body shows. */
+static int read_start(struct lmdb_mail *mail, const struct lms_message *record, struct lms_body_start *start_r)
 {
 	struct mail *_mail = &mail->imail.mail.mail;
-	const struct lms_message *record;
-	struct lms_body_start start;
 	struct lms_error error;
-	int ret;
 
 	mail->ready_read = TRUE;
-	if (_mail->uid == 0 || wants_attachment_keywords(_mail) || lmdb_mail_get_record(_mail, &record) < 0)
-		return;
-	ret = lms_body_start(LMDB_MAILBOX(_mail->box)->env, record->body_id, &start, &error);
-	/* without it the message is parsed, and what is wrong with the body shows then */
-	mail->have_ready = ret > 0 &&
-		lmdb_ready_decode(start.ready, start.ready_size, mail->imail.mail.data_pool, &mail->ready);
+	if (wants_attachment_keywords(_mail) ||
+	    lms_body_start(LMDB_MAILBOX(_mail->box)->env, record->body_id, start_r, &error) <= 0)
+		return 0;
+	mail->have_ready = lmdb_ready_decode(start_r->ready, start_r->ready_size, mail->imail.mail.data_pool,
+					     &mail->ready);
+	return 1;
 }
 
 /* What is kept ready for the message, or NULL: then it has to be parsed. */
 static const struct lmdb_ready *get_ready(struct mail *_mail)
 {
 	struct lmdb_mail *mail = LMDB_MAIL(_mail);
+	const struct lms_message *record;
+	struct lms_body_start start;
 
-	if (!mail->ready_read)
-		read_ready(mail);
+	if (!mail->ready_read && _mail->uid != 0 && lmdb_mail_get_record(_mail, &record) == 0)
+		(void)read_start(mail, record, &start);
 	return mail->have_ready ? &mail->ready : NULL;
 }
 
@@ -176,11 +179,25 @@ static int lmdb_mail_get_physical_size(struct mail *_mail, uoff_t *size_r)
 	return 0;
 }
 
+static void set_parts_from_ready(struct mail *mail)
+{
+	struct index_mail_data *data = &LMDB_MAIL(mail)->imail.data;
+	const struct lmdb_ready *ready;
+
+	/* who parses the message finds parts of its own */
+	if (data->parts == NULL && data->parser_ctx == NULL && (data->access_part & (PARSE_HDR | PARSE_BODY)) == 0 &&
+	    (ready = get_ready(mail)) != NULL)
+		data->parts = ready->parts;
+}
+
 /* A new stream of the stored bytes, before plugins decode them. */
 static int open_body(struct mail *_mail, struct istream **stream_r)
 {
 	struct lmdb_mailbox *mbox = LMDB_MAILBOX(_mail->box);
+	struct lmdb_mail *mail = LMDB_MAIL(_mail);
 	const struct lms_message *record;
+	struct lms_body_start start;
+	bool have_start;
 
 	if (!has_record(_mail)) {
 		*stream_r = lmdb_save_open_body(_mail);
@@ -188,8 +205,11 @@ static int open_body(struct mail *_mail, struct istream **stream_r)
 	}
 	if (lmdb_mail_get_record(_mail, &record) < 0)
 		return -1;
-	*stream_r = lmdb_body_istream_create(mbox->env, record->body_id, record->body_size);
+	have_start = !mail->ready_read && read_start(mail, record, &start) > 0;
+	*stream_r = lmdb_body_istream_create(mbox->env, record->body_id, record->body_size, have_start ? &start : NULL);
 	i_stream_set_name(*stream_r, t_strdup_printf("%s (UID %u)", _mail->box->vname, _mail->uid));
+	/* whoever reads the header then needs no parser for the rest */
+	set_parts_from_ready(_mail);
 	return 0;
 }
 
@@ -252,16 +272,6 @@ static int get_refcount(struct mail *_mail, enum mail_fetch_field field, const c
 	return 0;
 }
 
-static void set_parts_from_ready(struct mail *mail)
-{
-	struct index_mail_data *data = &LMDB_MAIL(mail)->imail.data;
-	const struct lmdb_ready *ready;
-
-	/* a parser at work has parts of its own */
-	if (data->parts == NULL && data->parser_ctx == NULL && (ready = get_ready(mail)) != NULL)
-		data->parts = ready->parts;
-}
-
 static int lmdb_mail_get_parts(struct mail *mail, struct message_part **parts_r)
 {
 	set_parts_from_ready(mail);
@@ -271,10 +281,11 @@ static int lmdb_mail_get_parts(struct mail *mail, struct message_part **parts_r)
 /* Give core what is kept ready of the field, so that it doesn't look further. */
 static void set_from_ready(struct mail *mail, enum mail_fetch_field field)
 {
-	struct index_mail_data *data = &LMDB_MAIL(mail)->imail.data;
-	pool_t pool = LMDB_MAIL(mail)->imail.mail.data_pool;
+	struct index_mail *imail = &LMDB_MAIL(mail)->imail;
+	struct index_mail_data *data = &imail->data;
+	pool_t pool = imail->mail.data_pool;
 	const struct lmdb_ready *ready;
-	const char *error;
+	const char *error, *value;
 	string_t *body;
 
 	switch (field) {
@@ -283,11 +294,15 @@ static void set_from_ready(struct mail *mail, enum mail_fetch_field field)
 			data->envelope = ready->envelope;
 		break;
 	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
-		if (data->bodystructure == NULL && (ready = get_ready(mail)) != NULL)
-			data->bodystructure = ready->bodystructure;
+		/* the cache is faster from the second time on */
+		if (index_mail_get_cached_bodystructure(imail, &value) || (ready = get_ready(mail)) == NULL)
+			break;
+		data->bodystructure = ready->bodystructure;
+		index_mail_cache_add(imail, MAIL_CACHE_IMAP_BODYSTRUCTURE, data->bodystructure,
+				     strlen(data->bodystructure));
 		break;
 	case MAIL_FETCH_IMAP_BODY:
-		if (data->body != NULL || (ready = get_ready(mail)) == NULL)
+		if (index_mail_get_cached_body(imail, &value) || (ready = get_ready(mail)) == NULL)
 			break;
 		body = str_new(pool, 256);
 		if (imap_body_parse_from_bodystructure(ready->bodystructure, body, &error) == 0)

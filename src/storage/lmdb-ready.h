@@ -10,6 +10,9 @@
  * As it is stored: a version byte, then envelope, BODYSTRUCTURE and MIME parts, each as a varint of its size and the
  * bytes. The first two are what a client gets, the last is what Dovecot keeps as mime.parts in dovecot.index.cache.
  */
+#define LMDB_READY_FIELDS \
+	(MAIL_FETCH_MESSAGE_PARTS | MAIL_FETCH_IMAP_ENVELOPE | MAIL_FETCH_IMAP_BODY | MAIL_FETCH_IMAP_BODYSTRUCTURE)
+
 struct lmdb_ready {
 	const char *envelope, *bodystructure;
 	struct message_part *parts;

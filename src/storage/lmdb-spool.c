@@ -136,7 +136,7 @@ struct istream *lmdb_spool_open(struct lmdb_spool *spool)
 	if (spool->body_id == 0)
 		return i_stream_create_from_data(spool->buf->data, spool->buf->used);
 
-	body = lmdb_body_istream_create(spool->mbox->env, spool->body_id, spool->size - spool->buf->used);
+	body = lmdb_body_istream_create(spool->mbox->env, spool->body_id, spool->size - spool->buf->used, NULL);
 	inputs[count++] = body;
 	if (spool->buf->used > 0)
 		inputs[count++] = i_stream_create_from_data(spool->buf->data, spool->buf->used);

@@ -5,6 +5,7 @@
 #include "mail-user.h"
 #include "lmdb-compat.h"
 #include "lmdb-error.h"
+#include "lmdb-ready.h"
 #include "lmdb-storage.h"
 
 #include <sys/stat.h>
@@ -25,8 +26,7 @@ static struct mail_storage *lmdb_storage_alloc(void)
 
 	storage->storage = lmdb_storage;
 	storage->storage.pool = pool;
-	storage->storage.nonbody_access_fields = MAIL_FETCH_MESSAGE_PARTS | MAIL_FETCH_IMAP_ENVELOPE |
-		MAIL_FETCH_IMAP_BODY | MAIL_FETCH_IMAP_BODYSTRUCTURE;
+	storage->storage.nonbody_access_fields = LMDB_READY_FIELDS;
 	return &storage->storage;
 }
 

@@ -20,6 +20,8 @@
 #define START_WHOLE 4096
 /* The start's share of its chunk */
 #define START_MAX (48 * 1024)
+/* Bytes after the header that belong to the start: who reads the header looks ahead, and must not get a chunk for that. */
+#define START_AHEAD 64
 
 _Static_assert(START_MAX + LMS_READY_MAX + 3 <= LMS_CHUNK_MAX, "a start must fit in a chunk");
 
@@ -30,13 +32,11 @@ size_t lms_body_start_size(const void *data, size_t size)
 
 	if (size <= START_WHOLE)
 		return size;
-	/* Up to the first empty line */
+	/* To the first empty line */
 	while ((p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
 		p++;
-		if (p < end && *p == '\n')
-			return (size_t)(p + 1 - begin);
-		if (end - p >= 2 && p[0] == '\r' && p[1] == '\n')
-			return (size_t)(p + 2 - begin);
+		if ((p < end && *p == '\n') || (end - p >= 2 && p[0] == '\r' && p[1] == '\n'))
+			return end - p < START_AHEAD ? limit : (size_t)(p - begin) + START_AHEAD;
 	}
 	return limit;
 }

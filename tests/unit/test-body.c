@@ -217,9 +217,9 @@ static void test_start_size(void)
 	check_start_size("", 0, 0);
 	check_start_size("A: b\n\nbody", 0, 10);
 	check_start_size("A: b\n\nbody", 4086, 4096);
-	check_start_size("A: b\n\nbody", 4087, 6);
-	check_start_size("A: b\r\n\r\nbody", 5000, 8);
-	check_start_size("A: b\n\r\nbody", 5000, 7);
+	check_start_size("A: b\n\nbody", 4087, 69);
+	check_start_size("A: b\r\n\r\nbody", 5000, 70);
+	check_start_size("A: b\n\r\nbody", 5000, 69);
 	check_start_size("no empty line\n", 47 * 1024, 47 * 1024 + 14);
 	check_start_size("no empty line\n", 200000, 48 * 1024);
 	/* At the very limit */
