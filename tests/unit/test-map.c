@@ -175,6 +175,8 @@ static void test_resized_while_opening(void)
 	CHECK(pipe(opening) == 0 && pipe(longer) == 0);
 	pid = test_fork();
 	if (pid == 0) {
+		/* The parent has to have opened it before: nobody else can meanwhile. */
+		CHECK(read(longer[0], &c, 1) == 1);
 		limit_to(500 * MB);
 		after_header = wait_until_longer;
 		env = test_open();
@@ -188,7 +190,7 @@ static void test_resized_while_opening(void)
 		test_child_exit();
 	}
 	env = test_open();
-	CHECK(read(opening[0], &c, 1) == 1);
+	CHECK(write(longer[1], "b", 1) == 1 && read(opening[0], &c, 1) == 1);
 	for (i = 2; i <= 11; i++)
 		CHECK(test_save(env, folder_id, data, sizeof(data), 0) == i);
 	CHECK(write(longer[1], "l", 1) == 1);
