@@ -120,8 +120,11 @@ static int collect_record(struct lms_write *write, const struct lms_key *key, en
 	}
 	if (ret < 0)
 		return -1;
-	if (ret > 0)
-		return lms_del(&write->txn, LMS_DB_GARBAGE, key) < 0 ? -1 : 1;
+	if (ret > 0) {
+		ret = lms_del(&write->txn, LMS_DB_GARBAGE, key);
+		/* It was seen a moment ago, and would be for ever. */
+		return ret == 0 ? lms_write_fail_record(write, "garbage") : ret;
+	}
 	if (i == 0)
 		return 0;
 	lms_buffer_init(&buf);

@@ -42,7 +42,18 @@ static inline void lms_guard_leave(struct lms_guard *guard)
 	lms_guard_leave(&guard); \
 	return guarded_rc
 
-/* Install and remove the handlers of SIGBUS, SIGSEGV and SIGFPE (a page size of 0). Outside of a guard they hand on to the previous ones. */
+/*
+ * What a guard can't help: LMDB changes pages in memory, and a damaged page can lead it outside of them. The process
+ * then ends sooner or later; nothing of its transaction is in the file. While dir is set, it says on stderr (which
+ * Dovecot logs) in which directory that happened and what to do about it.
+ */
+struct lms_guard_writing {
+	const char *volatile dir, *volatile remedy;
+};
+extern struct lms_guard_writing lms_guard_writing;
+
+/* Install and remove the handlers of SIGBUS, SIGSEGV, SIGFPE (a page size of 0) and SIGABRT. Outside of a guard they
+   hand on to the previous ones. */
 void lms_guard_install(void);
 void lms_guard_remove(void);
 /* Leave the innermost guard with LMS_RC_FAULT; returns only if there is none. */

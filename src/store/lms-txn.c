@@ -102,7 +102,11 @@ int lms_txn_write(struct lms_txn *txn, struct lms_env *env, struct lms_error *er
 	memset(txn, 0, sizeof(*txn));
 	txn->env = env;
 	txn->error = error_r;
-	return lms_txn_begin(env, 0, &txn->mdb, error_r);
+	if (lms_txn_begin(env, 0, &txn->mdb, error_r) < 0)
+		return -1;
+	lms_guard_writing.remedy = env->schema->remedy;
+	lms_guard_writing.dir = env->dir;
+	return 0;
 }
 
 static int guarded_commit(MDB_txn *mdb)
@@ -152,6 +156,7 @@ int lms_txn_commit(struct lms_txn *txn, bool no_sync)
 	if (rc == LMS_RC_FAULT)
 		mdb_txn_abort(txn->mdb);
 	txn->mdb = NULL;
+	lms_guard_writing.dir = NULL;
 	if (no_sync)
 		mdb_env_set_flags(env->mdb, MDB_NOSYNC, 0);
 	if (rc == 0)
@@ -170,6 +175,7 @@ void lms_txn_abort(struct lms_txn *txn)
 		close_late(txn);
 	}
 	txn->mdb = NULL;
+	lms_guard_writing.dir = NULL;
 }
 
 int lms_txn_sync(struct lms_env *env, struct lms_error *error_r)
@@ -283,34 +289,48 @@ int lms_get(struct lms_txn *txn, unsigned int db, const struct lms_key *key, str
 	return rc == 0 ? 1 : fail(txn, rc, "read of", db);
 }
 
-static void fill_value(void *dest, const MDB_val *key, const uint8_t head[LMS_RECORD_HEAD], const void *data,
-		       size_t size)
-{
-	uint8_t *bytes = dest;
+/* A value's bytes, without its checksum */
+struct content {
+	const uint8_t *head;
+	const void *data;
+	size_t size;
+};
 
-	memcpy(bytes, head, LMS_RECORD_HEAD);
-	lms_put_be32(bytes + LMS_RECORD_HEAD, lms_record_checksum(key->mv_data, key->mv_size, head, data, size));
-	if (size > 0)
-		memcpy(bytes + LMS_RECORD_OVERHEAD, data, size);
+/* Fill the place that LMDB reserved: in a damaged file that may be none where anything can be written. */
+static int fill_value(int rc, const MDB_val *key, const MDB_val *val, const struct content *content)
+{
+	uint8_t *bytes = val->mv_data;
+	uint32_t checksum;
+
+	if (rc != 0)
+		return rc;
+	checksum = lms_record_checksum(key->mv_data, key->mv_size, content->head, content->data, content->size);
+	memcpy(bytes, content->head, LMS_RECORD_HEAD);
+	lms_put_be32(bytes + LMS_RECORD_HEAD, checksum);
+	if (content->size > 0)
+		memcpy(bytes + LMS_RECORD_OVERHEAD, content->data, content->size);
+	return 0;
 }
 
-static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, MDB_val *val, unsigned int flags)
+static int guarded_put(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, const struct content *content, unsigned int flags)
 {
-	LMS_GUARDED(mdb_put(mdb, dbi, key, val, MDB_RESERVE | flags));
+	MDB_val val = { LMS_RECORD_OVERHEAD + content->size, NULL };
+
+	LMS_GUARDED(fill_value(mdb_put(mdb, dbi, key, &val, MDB_RESERVE | flags), key, &val, content));
 }
 
 static int put(struct lms_txn *txn, unsigned int db, const struct lms_key *key, const uint8_t head[LMS_RECORD_HEAD],
 	       const void *data, size_t size, unsigned int flags)
 {
-	MDB_val mkey = mdb_key(key), val = { LMS_RECORD_OVERHEAD + size, NULL };
-	int rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &val, flags);
+	struct content content = { head, data, size };
+	MDB_val mkey = mdb_key(key);
+	int rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &content, flags);
 
 	/* Not the last key of the database */
 	if (rc == MDB_KEYEXIST && flags == MDB_APPEND)
-		rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &val, 0);
+		rc = guarded_put(txn->mdb, txn->env->dbi[db], &mkey, &content, 0);
 	if (rc != 0)
 		return fail(txn, rc, "write to", db);
-	fill_value(val.mv_data, &mkey, head, data, size);
 	txn->dirty = true;
 	return 0;
 }
@@ -449,22 +469,24 @@ int lms_cursor_next(struct lms_cursor *cursor)
 	return cursor_get(cursor, &mkey, MDB_NEXT, &cursor->value, NULL);
 }
 
-static int guarded_cursor_put(MDB_cursor *mdb, MDB_val *key, MDB_val *val)
+static int guarded_cursor_put(MDB_cursor *mdb, MDB_val *key, const struct content *content)
 {
-	LMS_GUARDED(mdb_cursor_put(mdb, key, val, MDB_CURRENT | MDB_RESERVE));
+	MDB_val val = { LMS_RECORD_OVERHEAD + content->size, NULL };
+
+	LMS_GUARDED(fill_value(mdb_cursor_put(mdb, key, &val, MDB_CURRENT | MDB_RESERVE), key, &val, content));
 }
 
 int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_HEAD], const void *data, size_t size)
 {
+	struct content content = { head, data, size };
 	uint8_t key[LMS_KEY_MAX];
-	MDB_val mkey = { cursor->key_size, key }, val = { LMS_RECORD_OVERHEAD + size, NULL };
+	MDB_val mkey = { cursor->key_size, key };
 	int rc;
 
 	memcpy(key, cursor->key, cursor->key_size);
-	rc = guarded_cursor_put(cursor->mdb, &mkey, &val);
+	rc = guarded_cursor_put(cursor->mdb, &mkey, &content);
 	if (rc != 0)
 		return fail(cursor->txn, rc, "write to", cursor->db);
-	fill_value(val.mv_data, &mkey, head, data, size);
 	cursor->txn->dirty = true;
 	return 0;
 }

@@ -444,6 +444,26 @@ class Flipped(Damage):
         self.check_all_works()
 
 
+class Crash(ServerTest):
+    """A process that crashes while it writes, as damaged pages may make it do."""
+    formats = ('lmdb',)
+
+    def test_last_words(self):
+        other, imap = self.imap(), self.imap()
+        imap.append('INBOX', message('acknowledged'))
+        self.expect_log(r'Error: .*/data\.mdb: the process crashed while writing\. If that happens again, the file is '
+                        'damaged: restore it from a backup')
+        self.allow_log('child [0-9]+ killed with signal 6')
+        with Injection(self.server, self.server.pid_of(imap), 'pwrite64', 'signal=ABRT:when=1'):
+            with self.assertRaises((EOFError, OSError)):
+                imap.append('INBOX', message('lost'))
+        other.append('INBOX', message('next'))
+        other.select()
+        self.assertEqual([b'Subject: %s\r\n' % subject in other.body(uid)
+                          for uid, subject in ((1, b'acknowledged'), (2, b'next'))], [True, True])
+        self.assertEqual(other.uids(), [1, 2])
+
+
 class FileSystem(Damage):
     """A network file system, as the answer of fstatfs() has it."""
 

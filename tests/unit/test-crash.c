@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -403,10 +404,59 @@ static void test_random_kills(void)
 	printf("# %u messages saved\n", saved);
 }
 
+/* A process that crashes while it writes says in which file, and what to do. */
+static void test_last_words(void)
+{
+	struct rlimit no_core = { 0, 0 };
+	struct lms_env *env = make_store();
+	char text[512] = "";
+	pid_t pid;
+	int fd;
+
+	lms_env_close(&env);
+	pid = test_fork();
+	if (pid == 0) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		fd = open(test_path("messages"), O_WRONLY | O_CREAT, 0600);
+		CHECK(dup2(fd, STDERR_FILENO) == STDERR_FILENO);
+		env = test_open();
+		CHECK(test_save_text(env, inbox, "acknowledged") != 0);
+		fault_begin(FAULT_ABORT, 1, 0);
+		(void)test_save_text(env, inbox, "lost");
+		test_child_exit();
+	}
+	test_wait(pid, SIGABRT);
+	fd = open(test_path("messages"), O_RDONLY);
+	CHECK(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	CHECK(strncmp(text, test_path("store/data.mdb: the process crashed while writing."),
+		      strlen(test_path("store/data.mdb: the process crashed while writing."))) == 0);
+	CHECK(strstr(text, "restore it from a backup") != NULL && text[strlen(text) - 1] == '\n');
+	/* Nobody has to wait for the dead, and the file is as it was. */
+	env = test_open();
+	CHECK_U64(test_save_text(env, inbox, "next"), 32);
+	CHECK_STORE(env);
+	/* Once nothing is being written, nothing is said. */
+	pid = test_fork();
+	if (pid == 0) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		CHECK(unlink(test_path("messages")) == 0);
+		fd = open(test_path("messages"), O_WRONLY | O_CREAT, 0600);
+		CHECK(dup2(fd, STDERR_FILENO) == STDERR_FILENO);
+		abort();
+	}
+	test_wait(pid, SIGABRT);
+	fd = open(test_path("messages"), O_RDONLY);
+	CHECK(read(fd, text, sizeof(text)) == 0);
+	close(fd);
+	lms_env_close(&env);
+}
+
 static const struct test tests[] = {
 	{ "kill", test_kill },
 	{ "fail", test_fail },
 	{ "random-kills", test_random_kills },
+	{ "last-words", test_last_words },
 	TEST_END
 };
 

@@ -65,6 +65,8 @@ static enum fault_action next_call(void)
 	}
 	if (is_last && fault.action == FAULT_KILL_BEFORE)
 		die();
+	if (is_last && fault.action == FAULT_ABORT)
+		abort();
 	return is_last ? fault.action : FAULT_NONE;
 }
 

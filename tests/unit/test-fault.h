@@ -19,6 +19,8 @@ enum fault_action {
 	FAULT_KILL_BEFORE,
 	FAULT_KILL_AFTER,
 	FAULT_KILL_HALF,
+	/* Crash, as where memory was overwritten */
+	FAULT_ABORT,
 	/* Fail with errno error; all writing calls from then on, so that it is no use to try again. */
 	FAULT_FAIL,
 	/* Write half, then fail as above. */
