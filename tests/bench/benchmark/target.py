@@ -14,7 +14,7 @@ from harness.server import DOVECOT, Options, Server
 FORMATS = ('maildir', 'sdbox', 'mdbox', 'lmdb')
 COUNTERS = struct.Struct('=QQQQ')
 CONFIG = '''
-import_environment = $import_environment LD_PRELOAD=%(shim)s FLUSH_COUNTERS=%(counters)s
+%(environment)s
 default_vsz_limit = 64G
 default_process_limit = 1000
 default_client_limit = 10000
@@ -25,6 +25,10 @@ service lmtp {
   process_limit = 1000
 }
 '''
+ENVIRONMENT = {
+    '2.3': 'import_environment = $import_environment LD_PRELOAD=%(shim)s FLUSH_COUNTERS=%(counters)s',
+    '2.4': 'import_environment {\n  LD_PRELOAD = %(shim)s\n  FLUSH_COUNTERS = %(counters)s\n}',
+}
 INDEX_FILES = ('dovecot.index', 'dovecot.list.index')
 
 
@@ -55,7 +59,8 @@ class Target:
         with open(counters_path, 'r+b') as file:
             self.counters = mmap.mmap(file.fileno(), COUNTERS.size)
         options = Options(mail_format, module_dir, fsync)
-        self.server = Server(options, config=CONFIG % dict(shim=shim, counters=counters_path), base=base,
+        config = CONFIG % dict(environment=ENVIRONMENT[DOVECOT] % dict(shim=shim, counters=counters_path))
+        self.server = Server(options, config=config, base=base,
                              userdb_fields={'mail_fsync': '%{user|domain}' if DOVECOT == '2.4' else '%d'})
         self.users = set()
 
