@@ -153,6 +153,36 @@ static int open_content(struct lms_env *env, struct lms_error *error_r)
 	return ret;
 }
 
+/*
+ * The file is shorter than LMDB says. LMDB doesn't write pages that it took and gave back in one transaction: are all of
+ * those that are missing on its list of free ones?
+ */
+static int check_short_file(struct lms_env *env, int fd, uint64_t used, struct lms_error *error_r)
+{
+	uint64_t page_size = lms_map_page_size(env), first, free_pages = 0;
+	struct lms_txn txn;
+	struct stat st;
+	int ret;
+
+	memset(&txn, 0, sizeof(txn));
+	txn.env = env;
+	txn.error = error_r;
+	if (fstat(fd, &st) < 0)
+		return lms_fail_errno(error_r, errno, "fstat", env->dir);
+	first = (uint64_t)st.st_size / page_size;
+	if (lms_txn_begin(env, MDB_RDONLY, &txn.mdb, error_r) < 0)
+		return -1;
+	ret = lms_txn_free_pages(&txn, first, &free_pages);
+	mdb_txn_abort(txn.mdb);
+	/* Others may have used them meanwhile and made the file longer. */
+	if (fstat(fd, &st) < 0)
+		return lms_fail_errno(error_r, errno, "fstat", env->dir);
+	if ((ret == 0 && free_pages >= used / page_size - first) || (uint64_t)st.st_size >= used)
+		return 0;
+	return lms_fail(error_r, LMS_DAMAGED, "%s/" LMS_FILE_DATA " is damaged: it has only %llu of %llu bytes: %s", env->dir,
+			(unsigned long long)st.st_size, (unsigned long long)used, env->schema->remedy);
+}
+
 static int check_file(struct lms_env *env, struct lms_error *error_r)
 {
 	/* First what the meta page says is used: others may make the file longer meanwhile, and write its pages first. */
@@ -168,12 +198,7 @@ static int check_file(struct lms_env *env, struct lms_error *error_r)
 		return lms_fail_errno(error_r, errno, "fstat", env->dir);
 	env->dev = st.st_dev;
 	env->ino = st.st_ino;
-	if ((uint64_t)st.st_size < used) {
-		return lms_fail(error_r, LMS_DAMAGED, "%s/" LMS_FILE_DATA " is damaged: it has only %llu of %llu bytes: "
-				"restore it from a backup", env->dir, (unsigned long long)st.st_size,
-				(unsigned long long)used);
-	}
-	return 0;
+	return (uint64_t)st.st_size < used ? check_short_file(env, fd, used, error_r) : 0;
 }
 
 static int guarded_env_open(const struct lms_env *env)

@@ -41,7 +41,7 @@ int lms_env_get_usage(struct lms_env *env, struct lms_env_usage *usage_r, struct
 	if (ret >= 0 && (ret == 0 || lms_meta_decode(&value, &meta) < 0))
 		ret = lms_fail_record(error_r, env, "meta");
 	if (ret > 0)
-		ret = lms_txn_free_pages(&txn, &free_pages);
+		ret = lms_txn_free_pages(&txn, 0, &free_pages);
 	if (ret >= 0) {
 		usage_r->file_bytes = lms_map_file_bytes(env);
 		usage_r->used_bytes = lms_map_file_used(env) - free_pages * lms_map_page_size(env);

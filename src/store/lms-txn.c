@@ -506,27 +506,45 @@ int lms_cursor_del(struct lms_cursor *cursor)
 	return 0;
 }
 
-static int count_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
+/* A record of the list: the number of pages, then the pages' numbers */
+static int count_record(const MDB_val *val, uint64_t first, uint64_t *pages)
+{
+	size_t count, page, i;
+
+	if (val->mv_size < sizeof(count))
+		return MDB_CORRUPTED;
+	memcpy(&count, val->mv_data, sizeof(count));
+	if (first == 0) {
+		*pages += count;
+		return 0;
+	}
+	if (count > val->mv_size / sizeof(count) - 1)
+		return MDB_CORRUPTED;
+	for (i = 1; i <= count; i++) {
+		memcpy(&page, (const uint8_t *)val->mv_data + i * sizeof(page), sizeof(page));
+		*pages += page >= first;
+	}
+	return 0;
+}
+
+static int count_free_pages(MDB_cursor *mdb, uint64_t first, uint64_t *pages_r)
 {
 	MDB_val key, val;
-	size_t count;
 	int rc;
 
 	while ((rc = mdb_cursor_get(mdb, &key, &val, MDB_NEXT)) == 0) {
-		if (val.mv_size < sizeof(count))
+		if (count_record(&val, first, pages_r) != 0)
 			return MDB_CORRUPTED;
-		memcpy(&count, val.mv_data, sizeof(count));
-		*pages_r += count;
 	}
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int guarded_free_pages(MDB_cursor *mdb, uint64_t *pages_r)
+static int guarded_free_pages(MDB_cursor *mdb, uint64_t first, uint64_t *pages_r)
 {
-	LMS_GUARDED(count_free_pages(mdb, pages_r));
+	LMS_GUARDED(count_free_pages(mdb, first, pages_r));
 }
 
-int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r)
+int lms_txn_free_pages(struct lms_txn *txn, uint64_t first, uint64_t *pages_r)
 {
 	MDB_cursor *mdb;
 	/* The list of free pages is the database with handle 0. */
@@ -534,7 +552,7 @@ int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r)
 
 	*pages_r = 0;
 	if (rc == 0) {
-		rc = guarded_free_pages(mdb, pages_r);
+		rc = guarded_free_pages(mdb, first, pages_r);
 		mdb_cursor_close(mdb);
 	}
 	if (rc != 0) {

@@ -84,8 +84,8 @@ int lms_cursor_seek_unread(struct lms_cursor *cursor, const struct lms_key *key,
 int lms_cursor_replace(struct lms_cursor *cursor, const uint8_t head[LMS_RECORD_HEAD], const void *data, size_t size);
 int lms_cursor_del(struct lms_cursor *cursor);
 
-/* Number of pages in LMDB's list of free ones */
-int lms_txn_free_pages(struct lms_txn *txn, uint64_t *pages_r);
+/* Number of pages in LMDB's list of free ones, counting those from page first on */
+int lms_txn_free_pages(struct lms_txn *txn, uint64_t first, uint64_t *pages_r);
 
 /* Name of a store's database for LMDB (NULL: the unnamed one) and for messages. */
 const char *lms_db_name(enum lms_db db);

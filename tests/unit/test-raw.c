@@ -88,3 +88,46 @@ void raw_walk(raw_callback *callback, void *context)
 		end();
 	}
 }
+
+/* Put or delete records first to last, or backwards. */
+static void change_records(MDB_dbi dbi, int first, int last, bool delete)
+{
+	static char data[1000];
+	MDB_val key, val = { sizeof(data), data };
+	char text[16];
+	int i, step = first <= last ? 1 : -1;
+
+	for (i = first; i != last + step; i += step) {
+		key.mv_data = text;
+		key.mv_size = (size_t)snprintf(text, sizeof(text), "raw%08d", i);
+		CHECK((delete ? mdb_del(txn, dbi, &key, NULL) : mdb_put(txn, dbi, &key, &val, 0)) == 0);
+	}
+}
+
+uint64_t raw_shorten(void)
+{
+	MDB_envinfo info;
+	MDB_dbi dbi;
+	int i;
+
+	/* Free pages, old enough to be used again */
+	change_records(begin(LMS_DB_BODIES), 1, 20, false);
+	end();
+	change_records(begin(LMS_DB_BODIES), 1, 20, true);
+	end();
+	for (i = 0; i < 2; i++) {
+		dbi = begin(LMS_DB_BODIES);
+		change_records(dbi, 1, 1, false);
+		change_records(dbi, 1, 1, true);
+		end();
+	}
+	/* More than there are of those */
+	dbi = begin(LMS_DB_BODIES);
+	change_records(dbi, 1, 400, false);
+	change_records(dbi, 400, 1, true);
+	end();
+	begin(LMS_DB_BODIES);
+	CHECK(mdb_env_info(mdb, &info) == 0);
+	end();
+	return (info.me_last_pgno + 1) * 4096;
+}
