@@ -15,6 +15,7 @@ FORMATS = ('maildir', 'sdbox', 'mdbox', 'lmdb')
 COUNTERS = struct.Struct('=QQQQ')
 CONFIG = '''
 %(environment)s
+lmtp_user_concurrency_limit = 1000
 default_vsz_limit = 64G
 default_process_limit = 1000
 default_client_limit = 10000
