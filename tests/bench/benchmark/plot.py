@@ -1,6 +1,7 @@
 """Plots, drawn by gnuplot as SVG."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -21,7 +22,20 @@ def quoted(text):
 def gnuplot(directory, name, width, height, commands):
     script = HEAD % (width, height, name) + '\n'.join(commands) + '\n'
     subprocess.run(['gnuplot'], input=script, text=True, check=True, cwd=directory)
+    path = os.path.join(directory, name)
+    with open(path) as file:
+        text = file.read()
+    with open(path, 'w') as file:
+        file.write(smaller(text))
     return name
+
+
+def smaller(svg):
+    """Without what gnuplot says again and again: less than half of it."""
+    for pattern, text in ((r' stroke-line(cap|join)="(butt|miter)"', ''), (r'<tspan font-family="sans" *>', '<tspan>'),
+                          (r'\s+', ' '), (r'<g [^>]*> ?</g> ?', ''), (r'> <', '>\n<')):
+        svg = re.sub(pattern, text, svg)
+    return svg + '\n'
 
 
 def block(name, lines):
@@ -34,16 +48,14 @@ def ratios(directory, table, others):
     rows = [(row, ratio) for row, ratio in rows if ratio][::-1]
     if not rows:
         return None
-    lines = ['%d %g %s %d' % (number, min(max(ratio, 0.05), 50), quoted('%s: %s' % (row.group, row.name)), ratio >= 0.95)
-             for number, (row, ratio) in enumerate(rows)]
+    colours = {True: COLOURS['mdbox'], False: COLOURS[OURS]}
+    lines = ['%d %g %s 0x%s' % (number, min(max(ratio, 0.05), 50), quoted('%s: %s' % (row.group, row.name)),
+                                colours[ratio >= 0.95][1:]) for number, (row, ratio) in enumerate(rows)]
     return gnuplot(directory, 'ratios.svg', 900, 60 + 15 * len(rows), block('rows', lines) + [
         'set title "lmdb against the best of %s (1: equal, longer to the right: better)"' % ', '.join(others),
-        'set logscale x 2', 'set xrange [0.05:50]', 'set yrange [-1:%d]' % len(rows), 'set grid x',
-        'set style arrow 1 nohead lw 7 lc rgb "%s"' % COLOURS['mdbox'],
-        'set style arrow 2 nohead lw 7 lc rgb "%s"' % COLOURS[OURS],
-        'unset key',
-        'plot $rows using (1):1:($4 == 1 ? $2 - 1 : 1/0):(0):ytic(3) with vectors arrowstyle 1, '
-        '$rows using (1):1:($4 == 0 ? $2 - 1 : 1/0):(0) with vectors arrowstyle 2'])
+        'set logscale x 2', 'set xrange [0.05:50]', 'set yrange [-1:%d]' % len(rows), 'set grid x', 'unset key',
+        'plot $rows using 2:1:($2 < 1 ? $2 : 1):($2 < 1 ? 1 : $2):($1 - 0.35):($1 + 0.35):4:ytic(3) '
+        'with boxxyerror lc rgb variable'])
 
 
 def curves(name, points, formats):
@@ -65,13 +77,13 @@ def panels(directory, name, series, formats, xlabel, logarithmic_x):
     columns = 3
     lines = -(-len(series) // columns)
     data, plots = [], ['set multiplot layout %d,%d' % (lines, columns), 'set grid', 'set key font ",9"',
-                       'set xlabel "%s"' % xlabel, 'set logscale y', 'set format x "%.0s%c"']
+                       'set xlabel "%s"' % xlabel, 'set logscale y']
     if logarithmic_x:
-        plots.append('set logscale x')
+        plots += ['set logscale x', 'set format x "%.0s%c"']
     for number, (title, (unit, points)) in enumerate(series.items()):
         more, command = curves('p%d' % number, points, formats)
         data += more
-        plots += ['set title %s' % quoted(title), 'set ylabel "%s"' % unit, command]
+        plots += ['unset key'] * (number == 1) + ['set title %s' % quoted(title), 'set ylabel "%s"' % unit, command]
     return gnuplot(directory, name, 1000, 260 * lines, data + plots + ['unset multiplot'])
 
 
