@@ -183,7 +183,8 @@ def main():
     facts = report.facts(args, run, began, file_system)
     report.write(args.report, facts, table, formats, bad)
     print(report.text(table, formats))
-    problems = ['%s: %s' % (name, line) for name, lines in bad.items() for line in lines]
+    problems = ['in the log of %s: %s' % (name, line) for name, lines in bad.items() for line in lines]
+    problems += table.problems(formats)
     for problem in problems:
-        print('in the log of ' + problem, file=sys.stderr)
+        print(problem, file=sys.stderr)
     return 1 if problems else 0

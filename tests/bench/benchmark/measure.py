@@ -10,6 +10,9 @@ import time
 
 from . import dialogue
 
+# Rows that not all formats have
+PARTIAL = 'SELECT, index deleted, at '
+
 
 @dataclasses.dataclass
 class Sample:
@@ -21,6 +24,8 @@ class Sample:
     flushes: int = None
     written: int = None
     processor: int = None
+    # bytes of the answers to one command
+    received: float = None
     note: str = ''
 
 
@@ -57,6 +62,12 @@ class Row:
                  for other in others if ours in self.samples and other in self.samples]
         return min(found) if found else None
 
+    def differs(self):
+        """Whether one format answered much more or less than another, so that they didn't do the same."""
+        sizes = [statistics.median(sample.received for sample in samples) for samples in self.samples.values()
+                 if samples[0].received is not None]
+        return bool(sizes) and max(sizes) > 1.1 * min(sizes) + 100
+
     def summary(self, mail_format):
         """All there is to say about a format, in milliseconds where it is about times."""
         samples = self.samples[mail_format]
@@ -78,6 +89,18 @@ class Table:
 
     def add(self, group, name, mail_format, sample):
         self.rows.setdefault((group, name), Row(group, name, sample.unit)).add(mail_format, sample)
+
+    def problems(self, formats):
+        """What is wrong with the rows."""
+        for row in self.rows.values():
+            missing = [name for name in formats if name not in row.samples]
+            if missing and not row.name.startswith(PARTIAL):
+                yield '%s: nothing of %s' % (row.name, ', '.join(missing))
+            if not all(sample.value > 0 for samples in row.samples.values() for sample in samples):
+                yield '%s: %r' % (row.name, row.samples)
+            if row.differs():
+                yield '%s: the answers are of different size: %r' % (row.name, {
+                    name: samples[0].received for name, samples in row.samples.items()})
 
     def groups(self):
         groups = {}
@@ -218,13 +241,15 @@ def rate(played, label, count=None):
     """A sample of how many there were in a second. The counters are those since the first barrier."""
     times = played.times[label]
     count = count or len(times)
-    return counted(Sample(count / played.span(label), '/s', times), played, count)
+    return counted(Sample(count / played.span(label), '/s', times, received=played.received[label] / len(times)),
+                   played, count)
 
 
 def duration(played, label, operations=1):
     """A sample of how long it took, in milliseconds: the median if it was done several times."""
     times = played.times[label]
-    return counted(Sample(statistics.median(times) * 1000, 'ms', times), played, operations * len(times))
+    return counted(Sample(statistics.median(times) * 1000, 'ms', times, received=played.received[label] / len(times)),
+                   played, operations * len(times))
 
 
 def counted(sample, played, operations, first=0, last=-1):
