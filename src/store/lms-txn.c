@@ -10,6 +10,7 @@
 
 /* Records are kept below this; more is the sign of a damaged page. */
 #define VALUE_MAX (4u << 20)
+#define NO_VALUE { 0, NULL }
 /* How often beginning a transaction is tried again after what may have gone away */
 #define BEGIN_TRIES 8
 
@@ -185,7 +186,8 @@ int lms_txn_sync(struct lms_env *env, struct lms_error *error_r)
 	return rc == 0 ? 0 : lms_fail_mdb(error_r, env, rc, "flush");
 }
 
-/* Check a value where the guard catches a part of it that isn't there. */
+/* Check a value where the guard catches a part of it that isn't there. Callers begin with NO_VALUE: on damaged
+   pages LMDB may say that it found a record and yet not tell where. */
 static int check_value(const MDB_val *key, const MDB_val *val, struct lms_value *value_r)
 {
 	const uint8_t *bytes = val->mv_data;
@@ -214,7 +216,7 @@ static MDB_val mdb_key(const struct lms_key *key)
 static int check_record(MDB_cursor *cursor, MDB_val *key, MDB_cursor_op op)
 {
 	struct lms_value ignored;
-	MDB_val val;
+	MDB_val val = NO_VALUE;
 	int rc = mdb_cursor_get(cursor, key, &val, op);
 
 	return rc != 0 ? rc : check_value(key, &val, &ignored);
@@ -265,7 +267,7 @@ static int check_missing(MDB_txn *mdb, MDB_dbi dbi, const MDB_val *key)
 
 static int checked_get(MDB_txn *mdb, MDB_dbi dbi, MDB_val *key, struct lms_value *value_r)
 {
-	MDB_val val;
+	MDB_val val = NO_VALUE;
 	int rc = mdb_get(mdb, dbi, key, &val);
 
 	return rc == 0 ? check_value(key, &val, value_r) : rc;
@@ -398,7 +400,7 @@ void lms_cursor_close(struct lms_cursor *cursor)
 /* The same for the first record of a walk: a damaged key could have let it slip before the place. */
 static int checked_seek(MDB_cursor *mdb, MDB_val *key, MDB_val *val)
 {
-	MDB_val before;
+	MDB_val before = NO_VALUE;
 	int rc = mdb_cursor_get(mdb, key, val, MDB_SET_RANGE), before_rc;
 
 	if (rc != 0 && rc != MDB_NOTFOUND)
@@ -427,7 +429,7 @@ static int guarded_cursor_get(MDB_cursor *mdb, MDB_val *key, MDB_val *val, MDB_c
 static int cursor_get(struct lms_cursor *cursor, MDB_val *key, MDB_cursor_op op, struct lms_value *value_r,
 		      size_t *value_size_r)
 {
-	MDB_val val;
+	MDB_val val = NO_VALUE;
 	int rc = guarded_cursor_get(cursor->mdb, key, &val, op, value_r);
 
 	if (rc == MDB_NOTFOUND)
@@ -457,14 +459,14 @@ int lms_cursor_seek_unread(struct lms_cursor *cursor, const struct lms_key *key,
 
 int lms_cursor_first(struct lms_cursor *cursor)
 {
-	MDB_val mkey = { 0, NULL };
+	MDB_val mkey = NO_VALUE;
 
 	return cursor_get(cursor, &mkey, MDB_FIRST, &cursor->value, NULL);
 }
 
 int lms_cursor_next(struct lms_cursor *cursor)
 {
-	MDB_val mkey = { 0, NULL };
+	MDB_val mkey = NO_VALUE;
 
 	return cursor_get(cursor, &mkey, MDB_NEXT, &cursor->value, NULL);
 }
@@ -529,12 +531,13 @@ static int count_record(const MDB_val *val, uint64_t first, uint64_t *pages)
 
 static int count_free_pages(MDB_cursor *mdb, uint64_t first, uint64_t *pages_r)
 {
-	MDB_val key, val;
+	MDB_val key, val = NO_VALUE;
 	int rc;
 
 	while ((rc = mdb_cursor_get(mdb, &key, &val, MDB_NEXT)) == 0) {
 		if (count_record(&val, first, pages_r) != 0)
 			return MDB_CORRUPTED;
+		val.mv_size = 0;
 	}
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
