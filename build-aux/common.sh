@@ -19,6 +19,12 @@ dovecot-pop3d:POP3
 dovecot-lmtpd:LMTP
 python3:client side of the test and the demonstration'
 
+# read_sum [LOG]: the numbers of its last line, if that is "N passed, N failed".
+read_sum() { sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$@"; }
+
+# A program's output without that line, for whoever prints the sum of several.
+without_sum() { sed -u '${/^[0-9]* passed, [0-9]* failed$/d}'; }
+
 # install_packages LIST: installs what is missing of the "name:reason" lines, and says so first.
 install_packages() {
   local missing=() name reason sudo=()

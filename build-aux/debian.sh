@@ -12,9 +12,17 @@ debian_name() {
   esac
 }
 
-# make_root NUMBER ROOT PACKAGES: PACKAGES are separated by spaces.
+# Where apt-get of this machine gets Debian from; nothing if it is another system.
+debian_mirror() {
+  # shellcheck disable=SC2016
+  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n '1s,/*$,,p'
+}
+
+# make_root NUMBER ROOT PACKAGES: PACKAGES are separated by spaces. debootstrap knows a mirror if apt-get doesn't.
 make_root() {
-  apart debootstrap --variant=minbase --include="${3// /,}" "$(debian_name "$1")" "$2"
+  local mirror
+  mirror=$(debian_mirror)
+  apart debootstrap --variant=minbase --include="${3// /,}" "$(debian_name "$1")" "$2" ${mirror:+"$mirror"}
 }
 
 # in_root ROOT COMMAND...
