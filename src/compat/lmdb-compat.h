@@ -5,9 +5,10 @@
 
 /*
  * The differences between the Dovecot versions that this plugin is built for, so that the rest of src/ is written
- * once. There are three interfaces: 2.3.19 and later 2.3, 2.4.0 and 2.4.1, 2.4.2 and later.
+ * once. There are four interfaces: 2.3.19 and later 2.3, 2.4.0 and 2.4.1, 2.4.2 to 2.4.4, 2.4.5 and later.
  */
 
+#include "istream-private.h"
 #include "mail-storage-private.h"
 #include "mailbox-list-private.h"
 #include "mailbox-list-subscriptions.h"
@@ -130,6 +131,16 @@ static inline void lmdb_modseq_enable_anew(struct mail_index *index)
 }
 
 #endif
+
+/* An istream that reads from no other */
+static inline struct istream *lmdb_istream_create(struct istream_private *stream)
+{
+#if DOVECOT_PREREQ(2,4,5)
+	return i_stream_create(stream, NULL, -1, ISTREAM_HIDDEN_INPUTS_NONE, 0);
+#else
+	return i_stream_create(stream, NULL, -1, 0);
+#endif
+}
 
 /*
  * Who lists the subscribed mailboxes (MAILBOX_LIST_ITER_SELECT_SUBSCRIBED)? Up to 2.4.1 the driver hands out core's

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
 #include "lib.h"
-#include "istream-private.h"
 #include "lmdb-body-istream.h"
+#include "lmdb-compat.h"
 #include "lms-message.h"
 
 #include <sys/stat.h>
@@ -172,7 +172,7 @@ struct istream *lmdb_body_istream_create(struct lms_env *env, uint64_t body_id, 
 	bstream->istream.istream.readable_fd = FALSE;
 	bstream->istream.istream.blocking = TRUE;
 	bstream->istream.istream.seekable = TRUE;
-	input = i_stream_create(&bstream->istream, NULL, -1, 0);
+	input = lmdb_istream_create(&bstream->istream);
 	if (start != NULL && start_is_right(bstream, start)) {
 		bstream->start_size = start->size;
 		append_start(bstream, start);

@@ -501,13 +501,13 @@ class AddressSpace(Damage):
     config = '''
 mail_fsync = never
 service imap {
-  vsz_limit = 64M
+  vsz_limit = 96M
 }
 service lmtp {
-  vsz_limit = 64M
+  vsz_limit = 96M
 }
 service pop3 {
-  vsz_limit = 64M
+  vsz_limit = 96M
 }
 '''
 
@@ -523,7 +523,7 @@ service pop3 {
         for _ in range(11):
             self.server.run(self.server.doveadm_argv('save', '-u', self.user, '-m', 'Large'), input=data, text=False)
         before = self.digest()
-        self.expect_log(r'data\.mdb has 1\d\d MB, but the address space is limited to 64 MB: set vsz_limit of this '
+        self.expect_log(r'data\.mdb has 1\d\d MB, but the address space is limited to 96 MB: set vsz_limit of this '
                         r'service \(default_vsz_limit\) to at least (512M|768M)')
         self.allow_log(r'Error: (Failed to autocreate mailbox INBOX|.*Couldn.t (init|open) INBOX|.*save failed)')
         for _ in range(2):
