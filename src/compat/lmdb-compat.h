@@ -5,9 +5,10 @@
 
 /*
  * The differences between the Dovecot versions that this plugin is built for, so that the rest of src/ is written
- * once. There are four interfaces: 2.3.19 and later 2.3, 2.4.0 and 2.4.1, 2.4.2 to 2.4.4, 2.4.5 and later.
+ * once. There are five interfaces: 2.3.19 and later 2.3, 2.4.0 and 2.4.1, 2.4.2, 2.4.3 and 2.4.4, 2.4.5 and later.
  */
 
+#include "imap-bodystructure.h"
 #include "istream-private.h"
 #include "mail-storage-private.h"
 #include "mailbox-list-private.h"
@@ -131,6 +132,16 @@ static inline void lmdb_modseq_enable_anew(struct mail_index *index)
 }
 
 #endif
+
+/* BODYSTRUCTURE as every client understands it, as it is kept in the cache. Returns 0, or -1 if the parts are wrong. */
+static inline int lmdb_bodystructure_write(const struct message_part *parts, string_t *dest, const char **error_r)
+{
+#if DOVECOT_PREREQ(2,4,3)
+	return imap_bodystructure_write(parts, dest, TRUE, 0, error_r);
+#else
+	return imap_bodystructure_write(parts, dest, TRUE, error_r);
+#endif
+}
 
 /* An istream that reads from no other */
 static inline struct istream *lmdb_istream_create(struct istream_private *stream)

@@ -81,7 +81,7 @@ static bool has_record(struct mail *_mail)
 /* Core looks for attachments when it parses a message; what is kept ready must not keep it from that. */
 static bool wants_attachment_keywords(struct mail *mail)
 {
-	const struct mail_storage_settings *set = mailbox_get_settings(mail->box);
+	const struct mail_storage_settings *set = mail->box->storage->set;
 
 	return set->parsed_mail_attachment_detection_add_flags &&
 		!set->parsed_mail_attachment_detection_no_flags_on_fetch && !mail_has_attachment_keywords(mail);

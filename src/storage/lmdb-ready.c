@@ -4,9 +4,9 @@
 #include "buffer.h"
 #include "numpack.h"
 #include "str.h"
-#include "imap-bodystructure.h"
 #include "message-part-serialize.h"
 #include "index-mail.h"
+#include "lmdb-compat.h"
 #include "lmdb-ready.h"
 #include "lms-message.h"
 
@@ -24,7 +24,7 @@ static bool encode(struct index_mail_data *data, buffer_t *dest)
 	buffer_t *parts = t_buffer_create(512);
 	const char *error;
 
-	if (imap_bodystructure_write(data->parts, bodystructure, TRUE, &error) < 0)
+	if (lmdb_bodystructure_write(data->parts, bodystructure, &error) < 0)
 		return FALSE;
 	message_part_serialize(data->parts, parts);
 	buffer_append_c(dest, READY_VERSION);
