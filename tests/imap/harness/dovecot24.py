@@ -46,6 +46,7 @@ userdb static {{
 # Here 2.3 has other defaults, or 2.4.1 has.
 mailbox_list_drop_noselect = no
 lazy_expunge_only_last_instance = no
+lmtp_user_concurrency_limit = unlimited
 mail_attachment_detection_options =
 {later}
 maildir {{

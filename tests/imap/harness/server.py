@@ -252,13 +252,19 @@ class Server:
             start_offset = self._log_size()
             if self._start_master():
                 return
-            with open(self.log_path, errors='replace') as file:
-                file.seek(start_offset)
-                text = file.read()
+            text = self._log_since(start_offset)
             if 'Address already in use' not in text:
                 raise RuntimeError('Dovecot did not start:\n' + self.start_output + text)
             self.log_offset = self._log_size()
         raise RuntimeError('no free port after %d attempts' % (attempt + 1))
+
+    def _log_since(self, offset):
+        # What is wrong with the configuration is said before there is a log.
+        if not os.path.exists(self.log_path):
+            return ''
+        with open(self.log_path, errors='replace') as file:
+            file.seek(offset)
+            return file.read()
 
     def _log_size(self):
         return os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
