@@ -230,6 +230,9 @@ static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *
 	/* Left in its midst, LMDB's environment can't even be closed. */
 	if (rc == LMS_RC_FAULT)
 		env->mdb = NULL;
+	/* The map would have fitted, but not with what LMDB needs besides. */
+	if (rc == ENOMEM)
+		return lms_map_fail(env, file_bytes, error_r);
 	if (rc != 0)
 		return lms_fail_mdb(error_r, env, rc, "open");
 	if (check_file(env, error_r) < 0)

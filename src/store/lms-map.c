@@ -69,10 +69,13 @@ static bool can_map(uint64_t size)
 	return true;
 }
 
-static int fail_memory(const struct lms_env *env, uint64_t file_bytes, uint64_t limit, struct lms_error *error_r)
+int lms_map_fail(const struct lms_env *env, uint64_t file_bytes, struct lms_error *error_r)
 {
-	uint64_t needed = round_up(2 * file_bytes + 256 * MB, 256 * MB);
+	uint64_t needed = round_up(2 * file_bytes + 256 * MB, 256 * MB), limit = lms_map_limit();
 	char size[32];
+
+	if (limit == 0)
+		return lms_fail_mdb(error_r, env, ENOMEM, "map");
 
 	if (needed % (1024 * MB) == 0)
 		snprintf(size, sizeof(size), "%lluG", (unsigned long long)(needed / (1024 * MB)));
@@ -90,7 +93,7 @@ static int choose_limited(const struct lms_env *env, uint64_t file_bytes, size_t
 
 	left = limit + mapped > used ? limit + mapped - used : 0;
 	if (left <= file_bytes)
-		return fail_memory(env, file_bytes, limit, error_r);
+		return lms_map_fail(env, file_bytes, error_r);
 	/* The rest of the process needs memory too, and so does a transaction's list of changed pages. */
 	left = (left - file_bytes) / 2;
 	if (headroom > left)
@@ -103,7 +106,7 @@ static int choose_limited(const struct lms_env *env, uint64_t file_bytes, size_t
 			return 0;
 		}
 		if (headroom < MAP_UNIT)
-			return fail_memory(env, file_bytes, limit, error_r);
+			return lms_map_fail(env, file_bytes, error_r);
 	}
 }
 
@@ -143,7 +146,7 @@ int lms_map_grow(struct lms_env *env, unsigned int try, struct lms_error *error_
 	if (lms_map_choose(env, bytes, mapped, try, &size, error_r) < 0)
 		return -1;
 	if (size <= mapped && mapped > bytes)
-		return fail_memory(env, bytes, lms_map_limit(), error_r);
+		return lms_map_fail(env, bytes, error_r);
 	rc = mdb_env_set_mapsize(env->mdb, size);
 	if (rc != 0) {
 		/* The old map is gone, and LMDB doesn't know. */

@@ -19,6 +19,8 @@ int lms_map_choose(const struct lms_env *env, uint64_t file_bytes, size_t mapped
 		   struct lms_error *error_r);
 /* Make the map larger than it is and than the file is. No transaction may be open. */
 int lms_map_grow(struct lms_env *env, unsigned int try, struct lms_error *error_r);
+/* -1 with LMS_MEMORY: a file of that size doesn't fit into the address space; names the setting to raise, and to what. */
+int lms_map_fail(const struct lms_env *env, uint64_t file_bytes, struct lms_error *error_r);
 /* Write to warning if the file passed 3/4 of the smallest limit. */
 void lms_map_warn(struct lms_env *env, uint64_t bytes_before, uint64_t limit_before, uint64_t bytes, uint64_t limit,
 		  char *warning, size_t warning_size);

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Growth of the map, and limits of the address space. */
@@ -237,6 +238,37 @@ static void test_too_small(void)
 	lms_env_close(&env);
 }
 
+/* From far too small to enough, step by step: each time it opens, or says what to set. */
+static void test_nearly_too_small(void)
+{
+	uint64_t folder_id = make_store(20), bytes;
+	unsigned int opened = 0, refused = 0;
+	struct lms_env *env;
+	int status;
+	pid_t pid;
+
+	for (bytes = 20 * MB; bytes < 32 * MB; bytes += MB / 4) {
+		pid = test_fork();
+		if (pid == 0) {
+			limit_to(bytes);
+			if (lms_env_open(test_path("store"), &test_settings, &env, &test_error) < 0) {
+				bool ok = CHECK_U64(test_error.code, LMS_MEMORY) &&
+					CHECK(strstr(test_error.text, "set vsz_limit of this service (default_vsz_limit) to at "
+						     "least 512M") != NULL);
+
+				_exit(ok ? 2 : 1);
+			}
+			message_is_whole(env, folder_id, 4);
+			lms_env_close(&env);
+			test_child_exit();
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) != 1);
+		opened += WEXITSTATUS(status) == 0;
+		refused += WEXITSTATUS(status) == 2;
+	}
+	CHECK(opened > 0 && refused > 0);
+}
+
 /* The address space is used up by others when the map should grow: the old map must stay usable. */
 static void test_growth_fails(void)
 {
@@ -340,6 +372,7 @@ static const struct test tests[] = {
 	{ "resized", test_resized },
 	{ "resized-while-opening", test_resized_while_opening },
 	{ "too-small", test_too_small },
+	{ "nearly-too-small", test_nearly_too_small },
 	{ "growth-fails", test_growth_fails },
 	{ "warning", test_warning },
 	{ "file-size", test_file_size },
