@@ -1,20 +1,27 @@
-"""A process killed at each system call that changes a file, one after the other, in each kind of operation."""
+"""
+A process killed at each system call that changes a file, one after the other, in each kind of operation.
 
+strace(1) kills it at the entry of the call, so before it is done; that it was done is the next point. An answer to the
+client is a call like any other: the last points are those where all is done and nobody knows.
+"""
+
+import collections
 import os
 import signal
 import subprocess
+import sys
 
-from harness import Literal, ServerTest, message, only
+from harness import Literal, ServerTest, message, message_of_size
 from harness.imap import Imap
 from harness.lmtp import Lmtp
 from harness.server import find_program, wait_for
 
-CHANGING = ('pwrite64', 'pwritev', 'write', 'writev', 'fdatasync', 'fsync', 'ftruncate', 'rename', 'unlink', 'mkdir',
-            'rmdir', 'link')
+CHANGING = ('pwrite64', 'pwritev', 'write', 'writev', 'fdatasync', 'fsync', 'fallocate', 'ftruncate', 'rename',
+            'renameat', 'renameat2', 'unlink', 'unlinkat', 'mkdir', 'mkdirat', 'rmdir', 'link', 'linkat')
 MOST_POINTS = 100
 
 
-class KillPoints(ServerTest):
+class Points(ServerTest):
     formats = ('lmdb',)
 
     def setUp(self):
@@ -53,8 +60,11 @@ class KillPoints(ServerTest):
             tracer.communicate()
         return done
 
-    def at_every_point(self, prepare, work, check):
-        """prepare(session), then work(session) killed at its first, second ... call, then check(acknowledged)."""
+    def at_every_point(self, prepare, work, check, **least):
+        """
+        prepare(session), then work(session) killed at its first, second ... call, then check(acknowledged); for least
+        see all_points().
+        """
         def attempt(call, point):
             imap = self.session()
             prepare(imap)
@@ -62,27 +72,32 @@ class KillPoints(ServerTest):
             self.server.wait_until_idle()
             imap = self.session()
             imap.select()
-            pid = self.server.pid_of(imap)
-            done = self.until_killed(pid, call, point, lambda: work(imap))
+            done = self.until_killed(self.server.pid_of(imap), call, point, lambda: work(imap))
             imap.close()
             self.server.wait_until_idle()
             check(done)
             return done
 
-        self.all_points(attempt)
+        self.all_points(attempt, **least)
 
-    def all_points(self, attempt):
-        """attempt(call, point) for all calls and points, for each call until it isn't made that often any more."""
-        kills = 0
+    def all_points(self, attempt, commits=1, answers=1):
+        """
+        attempt(call, point) for all calls and points, for each call until it isn't made that often any more. A test that
+        kills nobody shows nothing, so the work has to have so many commits and answers, and each of them its points.
+        """
+        kills = collections.Counter()
         for call in CHANGING:
             for point in range(1, MOST_POINTS):
                 if attempt(call, point):
                     break
-                kills += 1
-                self.note = '%d kills' % kills
+                kills[call] += 1
+                self.note = '%d kills' % kills.total()
             else:
                 self.fail('the work never came to its end')
-        self.assertGreater(kills, 3)
+        # The meta page of each; its other pages go by pwrite64 or by writev.
+        self.assertGreaterEqual(kills['pwrite64'], commits, kills)
+        self.assertGreaterEqual(kills['fdatasync'], commits, kills)
+        self.assertGreaterEqual(kills['write'], answers, kills)
 
     def contents(self, mailbox):
         imap = self.session()
@@ -114,14 +129,23 @@ class KillPoints(ServerTest):
         self.remove_indexes()
         self.assertEqual(self.contents(mailbox), found)
 
-    def test_append(self):
-        def prepare(imap):
-            self.empty(imap, 'INBOX', 'There')
 
-        data = [message('a%d' % number, 'x' * 4000 * number + '\r\n') for number in range(4)]
+class KillPoints(Points):
+    def check_append(self, data, **least):
         parts = sum(([' ', Literal(item)] for item in data), [])
-        self.at_every_point(prepare, lambda imap: imap.ok('APPEND There', *parts),
-                            lambda done: self.check_all_or_nothing(done, 'There', data))
+        self.at_every_point(lambda imap: self.empty(imap, 'INBOX', 'There'),
+                            lambda imap: imap.ok('APPEND There', *parts),
+                            lambda done: self.check_all_or_nothing(done, 'There', data), **least)
+
+    def test_append(self):
+        self.check_append([message('a', 'x' * 20000 + '\r\n')])
+
+    def test_multiappend(self):
+        self.check_append([message('a%d' % number, 'x' * 4000 * number + '\r\n') for number in range(4)])
+
+    def test_multiappend_of_large_messages(self):
+        """Those go to the store in several commits, before the one that makes them messages."""
+        self.check_append([message_of_size(3 << 20, number) for number in range(3)], commits=2)
 
     def test_move(self):
         def check(done):
@@ -151,7 +175,7 @@ class KillPoints(ServerTest):
             self.assertIn(found, [left()] if done else [left(), self.data])
             self.check_again(found, 'INBOX')
 
-        self.at_every_point(self.setup_messages, work, check)
+        self.at_every_point(self.setup_messages, work, check, answers=2)
 
     def test_flags_and_logout(self):
         def prepare(imap):
@@ -172,7 +196,7 @@ class KillPoints(ServerTest):
             imap.logout()
             self.server.wait_until_idle()
 
-        self.at_every_point(prepare, work, check)
+        self.at_every_point(prepare, work, check, answers=2)
 
     def age_indexes(self):
         """
@@ -209,7 +233,49 @@ class KillPoints(ServerTest):
                 imap.append(name, message())
             imap.logout()
 
-        self.at_every_point(prepare, work, check)
+        self.at_every_point(prepare, work, check, commits=6, answers=6)
+
+    def test_rename(self):
+        """A tree with mail, one of its folders selected by the session that renames it."""
+        data = [message('m%d' % number) for number in range(3)]
+        folders = ('', '/b', '/b/c')
+
+        def prepare(imap):
+            for name in [name for name in sorted(imap.names(), reverse=True) if name not in ('INBOX', 'There')]:
+                imap.ok('DELETE ' + name)
+            for name in folders:
+                imap.create('a' + name)
+                imap.append_many('a' + name, data)
+            imap.logout()
+
+        def check(done):
+            imap = self.session()
+            names = set(imap.names()) - {'INBOX', 'There'}
+            imap.logout()
+            old, new = ({top + name for name in folders} for top in ('a', 'There/x'))
+            self.assertIn(names, [new] if done else [old, new])
+            for _ in range(2):
+                self.assertEqual([self.contents(name) for name in sorted(names)], [data] * 3)
+                self.remove_indexes()
+
+        self.at_every_point(prepare, lambda imap: imap.ok('RENAME a There/x'), check)
+
+    def test_rename_inbox(self):
+        """That moves its messages; INBOX stays."""
+        def prepare(imap):
+            if 'Old' in imap.names():
+                imap.ok('DELETE Old')
+            self.setup_messages(imap)
+
+        def check(done):
+            imap = self.session()
+            there = 'Old' in imap.names()
+            imap.logout()
+            found = self.contents('INBOX'), self.contents('Old') if there else []
+            self.assertIn(found, [([], self.data)] if done else [([], self.data), (self.data, [])])
+            self.check_again(found[0], 'INBOX')
+
+        self.at_every_point(prepare, lambda imap: imap.ok('RENAME INBOX Old'), check)
 
     def test_delivery(self):
         """The first delivery of a process opens the store, too."""
@@ -238,6 +304,77 @@ class KillPoints(ServerTest):
             return done
 
         self.all_points(attempt)
+
+
+class Repair(Points):
+    """
+    Dovecot's repair of an index says in the new one that all of its journal was seen. A process that dies then must not
+    take with it what waited there.
+    """
+    # The index is written soon, so that there is one to repair.
+    config = 'mail_index_rewrite_min_log_bytes = 0\nmail_index_rewrite_max_log_bytes = 1\n'
+
+    def leave_flags_in_the_journal(self):
+        """Flag changes of a session that was killed: acknowledged, and not yet in the store."""
+        imap = self.session()
+        self.setup_messages(imap)
+        self.server.wait_until_idle()
+        imap = self.session()
+        imap.select()
+        imap.store('1:3', r'+FLAGS (\Flagged waiting)', uid=False)
+        os.kill(self.server.pid_of(imap), signal.SIGKILL)
+        self.server.wait_until_idle()
+        imap.close()
+
+    def check_flags(self):
+        for _ in range(2):
+            imap = self.session()
+            imap.select()
+            flags = list(imap.flags().values())
+            self.assertEqual(flags, [{'\\Flagged', 'waiting'}] * 3 + [set()] * 2)
+            imap.logout()
+            self.server.wait_until_idle()
+            # From the store alone
+            self.remove_indexes()
+
+    def test_force_resync(self):
+        def attempt(call, point):
+            self.leave_flags_in_the_journal()
+            argv = [find_program('strace'), '-qq', '-f', '-o', os.path.join(self.server.dir, 'strace'), '-e',
+                    'trace=' + call, '-e', 'inject=%s:signal=KILL:when=%d' % (call, point)]
+            done = self.server.run(argv + self.server.doveadm_argv('force-resync', '-u', self.user, 'INBOX'), check=False)
+            self.check_flags()
+            return done.returncode == 0
+
+        self.all_points(attempt, answers=0)
+
+    def test_repair_of_the_index(self):
+        """By a session that finds it broken."""
+        def attempt(call, point):
+            self.leave_flags_in_the_journal()
+            self.break_index()
+            imap = self.session()
+            done = self.until_killed(self.server.pid_of(imap), call, point, lambda: (imap.select(), imap.logout()))
+            imap.close()
+            self.server.wait_until_idle()
+            self.check_flags()
+            return done
+
+        self.expect_log('Fixed index file .*seen_messages_count 99 -> 0')
+        self.allow_log('Warning: fscking index file')
+        self.all_points(attempt, answers=2)
+
+    def break_index(self):
+        """More messages seen than there are."""
+        broken = 0
+        for directory, _, names in os.walk(self.home()):
+            if 'dovecot.index' in names:
+                with open(os.path.join(directory, 'dovecot.index'), 'r+b') as file:
+                    if int.from_bytes(file.read(36)[32:], sys.byteorder) == 5:
+                        file.seek(40)
+                        file.write((99).to_bytes(4, sys.byteorder))
+                        broken += 1
+        self.assertEqual(broken, 1)
 
 
 def is_traced(pid):
