@@ -6,17 +6,17 @@ import shutil
 
 import bulk
 from bulk import Threads
-from harness import ServerTest, message, message_of_size
+from harness import Literal, ServerTest, mail_location, message, message_of_size
 from harness.imap import Imap, number_set
 from harness.lmtp import Lmtp
 from injection import Injection
 
-LARGE = os.environ.get('DOVECOT_LMDB_LARGE') == '1'
-MESSAGES = 300000 if LARGE else 100000
-FOLDERS = 10000 if LARGE else 2000
+MESSAGES = 300000
+FOLDERS = 10000
 LEVELS = 50
 KEYWORDS = 200
 SESSIONS = 300
+USERS = 50
 MB = 1 << 20
 
 
@@ -324,7 +324,7 @@ class Sessions(Limits):
             writers.join()
 
     def test_many_users(self):
-        users = [self.server.new_user() for _ in range(50)]
+        users = [self.server.new_user() for _ in range(USERS)]
 
         def work(user):
             imap = Imap(self.server.imap_port, user)
@@ -350,16 +350,44 @@ class Sessions(Limits):
             threads.start(work, user)
         threads.join()
 
+
+class SharedStore(Limits):
+    """One store open in 300 sessions of 50 users."""
+    config = Limits.config + '''
+namespace public {
+  type = public
+  prefix = Public/
+  separator = /
+  inbox = no
+  list = children
+  subscriptions = no
+  location = @PUBLIC@
+}
+'''
+
+    @classmethod
+    def new_server(cls):
+        server = super().new_server()
+        server.config = server.config.replace('@PUBLIC@', mail_location('lmdb', server.home_root + '/public'))
+        return server
+
+    def all_fetch(self, sessions):
+        """What each session gets, all asked before any has to answer."""
+        tags = [(imap, imap.send('UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])')) for imap in sessions]
+        for imap, tag in tags:
+            yield {items['UID']: items['FLAGS'] - {'\\Recent'} for items in imap.wait(tag).fetched().values()}
+
     def test_many_sessions(self):
-        """One store open in 300 sessions."""
         first = self.imap()
-        first.append_many('INBOX', [message('m%d' % number) for number in range(5)])
-        sessions = [self.imap() for _ in range(SESSIONS)]
+        first.create('Public/All')
+        first.append_many('Public/All', [message('m%d' % number) for number in range(5)])
+        users = [self.server.new_user() for _ in range(USERS)]
+        sessions = [self.imap(users[number % USERS]) for number in range(SESSIONS)]
         for imap in sessions:
-            self.assertEqual(imap.select().one('EXISTS').num, 5)
-        self.assertEqual(len(self.server.pids('imap')), SESSIONS + 1)
+            self.assertEqual(imap.select('Public/All').one('EXISTS').num, 5)
+        self.assertEqual(len({self.server.pid_of(imap) for imap in sessions[::10]}), SESSIONS // 10)
         idlers = [(imap, imap.idle()) for imap in sessions[:20]]
-        self.deliver(message('delivered'))
+        first.append('Public/All', message('sixth'))
         for imap, tag in idlers:
             self.assertEqual(imap.until(lambda line: line.kind == 'EXISTS')[-1].num, 6)
             imap.done(tag)
@@ -369,15 +397,20 @@ class Sessions(Limits):
         tags = [(imap, imap.send('NOOP')) for imap in sessions]
         for imap, tag in tags:
             imap.wait(tag)
-        tags = [(imap, imap.send('UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])')) for imap in sessions]
-        for imap, tag in tags:
-            found = {items['UID']: items['FLAGS'] - {'\\Recent'} for items in imap.wait(tag).fetched().values()}
-            self.assertEqual(found, {2: set(), 3: {'key'}, 4: set(), 5: set(), 6: set()})
+        expected = {2: set(), 3: {'key'}, 4: set(), 5: set(), 6: set()}
+        for found in self.all_fetch(sessions):
+            self.assertEqual(found, expected)
+        # All of them write.
+        tags = [(imap, imap.send('APPEND Public/All ', Literal(message()))) for imap in sessions]
+        uids = [int(imap.wait(tag).code[2]) for imap, tag in tags]
+        self.assertEqual(sorted(uids), list(range(7, 7 + SESSIONS)))
         tags = [(imap, imap.send('LOGOUT')) for imap in sessions]
         for imap, tag in tags:
             self.assertEqual(imap.wait(tag).status, 'OK')
         self.close_connections()
-        shutil.rmtree(os.path.join(self.home(), 'mail', 'index'))
+        shutil.rmtree(os.path.join(self.server.home_root, 'public', 'index'))
         imap = self.imap()
-        imap.select()
-        self.assertEqual(imap.uids(), [2, 3, 4, 5, 6])
+        imap.select('Public/All')
+        expected.update((uid, set()) for uid in uids)
+        found, = self.all_fetch([imap])
+        self.assertEqual(found, expected)
