@@ -11,7 +11,7 @@ import shutil
 import newer_store
 from harness import Imap, Literal, ServerTest, message, message_of_size
 from harness.lmdb import store_file
-from harness.server import find_program
+from harness.server import find_program, mount_tmpfs, private_mounts, unmount
 from injection import Injection
 
 CRASH = re.compile(r'Panic|Fatal|killed with signal|core dumped')
@@ -496,6 +496,39 @@ class FileSystem(Damage):
         self.check_all_works()
 
 
+class ReadOnly(Damage):
+    """A file system that is mounted read-only, as after an error of the disk."""
+    mounts = True
+
+    @classmethod
+    def new_server(cls):
+        private_mounts()
+        return super().new_server()
+
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.home())
+        mount_tmpfs(self.home(), 'mode=755,uid=%d,gid=%d' % (self.server.mail_uid, self.server.mail_gid))
+
+    def tearDown(self):
+        super().tearDown()
+        unmount(self.home())
+
+    def remount(self, how):
+        self.server.run(['mount', '-o', 'remount,' + how, self.home()])
+
+    def test_refused(self):
+        self.fill()
+        self.remount('ro')
+        try:
+            # Core's lock around CREATE
+            self.allow_log(r'mailboxes\.lock.* failed: Read-only file system')
+            self.check_refused(r'/store/.*Read-only file system.*the file system is mounted read-only')
+        finally:
+            self.remount('rw')
+        self.check_all_works()
+
+
 class AddressSpace(Damage):
     """A vsz_limit too small for the store."""
     config = '''
@@ -535,3 +568,31 @@ service pop3 {
         # Without limit all is there.
         self.assertEqual(self.doveadm('mailbox status', 'messages', '*').split('\n')[:2],
                          ['Large messages=11', 'INBOX messages=2'])
+
+    def test_store_grows_too_large(self):
+        """Until it doesn't fit any more: what is there can be read, what is new is refused, and nobody crashes."""
+        self.allow_log('raise vsz_limit of the service')
+        self.expect_log(r'data\.mdb has \d+ MB, but the address space is limited to 64 MB: set vsz_limit of this '
+                        r'service \(default_vsz_limit\) to at least \d+M')
+        self.allow_log(r'Error: (Failed to autocreate mailbox INBOX|.*Couldn.t (init|open) INBOX|.*save failed)')
+        imap, reader = self.imap(), self.imap()
+        reader.select()
+        data = [message_of_size(1 << 20, number) for number in range(64)]
+        saved = 0
+        while (result := imap.cmd('APPEND INBOX ', Literal(data[saved]))).status == 'OK':
+            saved += 1
+        self.assertEqual((result.status, bool(result.code)), ('NO', True), result)
+        self.assertGreater(saved, 8)
+        self.note = '%d MB fit into 64' % saved
+        # The session that was refused goes on; so does the one that has the mailbox open; what is small still fits.
+        imap.select()
+        reader.ok('NOOP')
+        for client in (imap, reader):
+            for uid in (1, saved):
+                self.assertTrue(client.body(uid) == data[uid - 1])
+        imap.store('1', r'+FLAGS (\Seen)')
+        imap.ok('CREATE New')
+        (code, text), = self.lmtp().deliver(self.user, message_of_size(8 << 20))
+        self.assertEqual(code // 100, 4, text)
+        self.end_sessions()
+        self.assertEqual(self.doveadm('mailbox status', 'messages', 'INBOX').strip(), 'INBOX messages=%d' % saved)
