@@ -15,14 +15,20 @@ class Injection:
         self.pid = pid
         self.calls = calls
         self.what = what
+        self.path = os.path.join(server.dir, 'strace')
 
     def is_traced(self):
         with open('/proc/%d/status' % self.pid) as file:
             return 'TracerPid:\t0\n' not in file.read()
 
+    def output(self):
+        """What strace has said so far."""
+        with open(self.path) as file:
+            return file.read()
+
     def __enter__(self):
         self.tracer = subprocess.Popen(
-            [find_program('strace'), '-qq', '-p', str(self.pid), '-o', os.path.join(self.server.dir, 'strace'),
+            [find_program('strace'), '-qq', '-p', str(self.pid), '-o', self.path,
              '-e', 'trace=' + self.calls, '-e', 'inject=%s:%s' % (self.calls, self.what)],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         wait_for(lambda: self.tracer.poll() is not None or self.is_traced(), 'strace')

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import select
 import signal
 import time
 
@@ -11,6 +12,8 @@ from harness import Literal, ServerTest, message, message_of_size
 from harness.imap import Imap
 from harness.lmdb import store_file
 from harness.lmtp import Lmtp
+from harness.server import wait_for
+from injection import Injection
 
 KNOWN = (
     r'mail', r'mail/store', r'mail/store/data\.mdb', r'mail/store/lock\.mdb', r'mail/store/store\.(lock|slots)',
@@ -170,6 +173,41 @@ class LeavesNothing(ServerTest):
         self.note = '%d kills' % killed
         self.assertGreater(killed, 10)
 
+    def delay_of_the_next(self):
+        """Seconds from the death of a session in the midst of a commit to the answer of one that waited for it."""
+        victim, other = self.session(), self.session()
+        victim.ok('NOOP')
+        other.ok('NOOP')
+        pid = self.server.pid_of(victim)
+        with Injection(self.server, pid, 'pwrite64', 'signal=STOP:when=1') as injection:
+            victim.send('APPEND One ', Literal(message('lost', 'x' * 20000)))
+            wait_for(lambda: 'stopped by SIGSTOP' in injection.output(), 'the commit to stand still')
+        # The victim stays there, with the lock, and the other one has to wait.
+        wait_for(lambda: is_stopped(pid), 'the end of strace')
+        self.assertTrue(self.is_committing())
+        tag = other.send('APPEND One ', Literal(message('next')))
+        self.assertEqual(select.select([other.sock], [], [], 0.2)[0], [])
+        begin = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(other.wait(tag).status, 'OK')
+        delay = time.monotonic() - begin
+        self.close_all()
+        return delay
+
+    def is_committing(self):
+        """Whether somebody has the lock on the byte of the one that writes."""
+        inode = os.stat(os.path.join(self.store, 'store.lock')).st_ino
+        with open('/proc/locks') as file:
+            return any(':%d 1 1' % inode in line and '->' not in line for line in file)
+
+    def test_delay_of_the_next_writer(self):
+        """Less than a second. Other work of the machine may make one take longer, but not all of them."""
+        self.fill()
+        delays = [self.delay_of_the_next() for _ in range(5)]
+        self.note = '%d to %d ms' % (1000 * min(delays), 1000 * max(delays))
+        self.assertLess(min(delays), 1)
+        self.use()
+
     def test_reader_slots(self):
         self.fill()
         for _ in range(6):
@@ -328,3 +366,8 @@ class LeavesNothing(ServerTest):
                 time.sleep(0.02)
 
         self.check_staged(begin, 'imap')
+
+
+def is_stopped(pid):
+    with open('/proc/%d/stat' % pid) as file:
+        return file.read().rpartition(')')[2].split()[0] == 'T'
