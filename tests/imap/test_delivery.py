@@ -110,6 +110,16 @@ class DetailMailbox(ServerTest):
         self.assertEqual(imap.status('Work')['MESSAGES'], 2)
         self.assertEqual(imap.status('INBOX')['MESSAGES'], 0)
 
+    def test_list_status_right_after(self):
+        imap = self.imap()
+        for count in range(1, 6):
+            for detail in ('', '+Work', '+Play'):
+                self.lmtp().ok(self.user + detail, message())
+            statuses = imap.ok('LIST "" "*" RETURN (STATUS (MESSAGES UNSEEN UIDNEXT))').statuses()
+            expected = {'MESSAGES': count, 'UNSEEN': count, 'UIDNEXT': count + 1}
+            self.assertEqual({name: statuses[name] for name in ('INBOX', 'Work', 'Play')},
+                             {name: expected for name in ('INBOX', 'Work', 'Play')})
+
 
 class Sieve(ServerTest):
     config = '''

@@ -55,22 +55,29 @@ def synchronous_descriptors(pid):
 
 
 @contextlib.contextmanager
-def counted(server, pid):
-    """Count what a process does in the block."""
+def traced(server, pid, *options):
+    """Trace a process in the block; gives the path of strace's output, complete when the block has ended."""
     output = os.path.join(server.dir, 'strace')
-    count = Count()
-    synchronous = synchronous_descriptors(pid)
-    tracer = subprocess.Popen([find_program('strace'), '-qq', '-f', '-p', str(pid), '-o', output],
+    tracer = subprocess.Popen([find_program('strace'), '-qq', '-f', '-p', str(pid), '-o', output, *options],
                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         wait_for(lambda: tracer.poll() is not None or is_traced(pid), 'strace')
-        yield count
+        yield output
     finally:
         with contextlib.suppress(ProcessLookupError):
             tracer.send_signal(signal.SIGINT)
         problem = tracer.communicate()[1]
     if not os.path.exists(output):
         raise AssertionError('strace: %r' % problem)
+
+
+@contextlib.contextmanager
+def counted(server, pid):
+    """Count what a process does in the block."""
+    count = Count()
+    synchronous = synchronous_descriptors(pid)
+    with traced(server, pid) as output:
+        yield count
     count.read(output, synchronous)
     os.unlink(output)
 
@@ -196,6 +203,33 @@ class Flushes(ServerTest):
         imap = self.imap()
         imap.ok('APPEND INBOX (key) ', Literal(message()))
         self.assertEqual(snapshot(index), before)
+
+    def index_calls(self, connection, operation):
+        """System calls of its process that name a file of an index, or use an open one."""
+        with traced(self.server, self.server.pid_of(connection), '-y', '-e', 'trace=%file,%desc') as output:
+            operation()
+        with open(output, errors='replace') as file:
+            lines = file.readlines()
+        os.unlink(output)
+        # It does see the store.
+        self.assertTrue([line for line in lines if 'data.mdb' in line])
+        return [line for line in lines if 'dovecot.index' in line or 'dovecot.list.index' in line]
+
+    def test_a_delivery_looks_at_no_index(self):
+        self.deliver(message())
+        imap = self.imap()
+        imap.create('There')
+        imap.select('There')
+        imap.append('There', message())
+        lmtp = self.lmtp()
+        self.assertEqual(self.index_calls(lmtp, lambda: lmtp.ok(self.user, message())), [])
+        other = self.imap()
+        self.assertEqual(self.index_calls(other, lambda: other.ok('APPEND INBOX (\\Seen key) ', Literal(message()))), [])
+        self.assertEqual(self.index_calls(
+            other, lambda: other.ok('APPEND There (new) ', Literal(message()), ' ', Literal(message()))), [])
+        # A session that has the mailbox selected does use its index.
+        self.assertTrue(self.index_calls(imap, lambda: imap.append('There', message())))
+        self.assertEqual(len(imap.uids()), 4)
 
 
 def snapshot(directory):
