@@ -102,7 +102,7 @@ class MultiAppend(Operation):
     def measure(self, target, number):
         count = self.sizes.messages
         user = self.user('multi%d' % number)
-        played = self.fill(target, user, 'INBOX', range(count))
+        played = self.fill(target, user, 'INBOX', range(count), keep=False)
         yield 'MULTIAPPEND, 200 a command', rate(played, 'append', count)
         corpus = self.run.corpus
         mail = sum(corpus.index[n % len(corpus.index)][1] for n in range(count)) + 22 * count

@@ -165,8 +165,9 @@ class Operation:
         self.run.client_cpu += played.client_cpu
         return played
 
-    def fill(self, target, user, mailbox, messages, batch=200):
-        """MULTIAPPEND messages (numbers of the corpus) to a new mailbox; returns what was Played."""
+    def fill(self, target, user, mailbox, messages, batch=200, keep=True):
+        """MULTIAPPEND messages (numbers of the corpus) to a new mailbox; returns what was Played. Unless keep, the user is
+        removed after the round."""
         messages = list(messages)
 
         def build(script):
@@ -179,7 +180,7 @@ class Operation:
                 client.append(mailbox, messages[begin:begin + batch], label='append')
             client.logout()
 
-        target.users.add(user)
+        (target.users if keep else target.round_users).add(user)
         played = self.play(target, ('fill', user, mailbox), build)
         if user.endswith('@never'):
             os.sync()
@@ -273,8 +274,7 @@ def alternate(run, operation, targets, table):
             for row, sample in operation.measure(target, number):
                 table.add(operation.group, row, target.format, sample)
             target.settle()
+            target.remove_users(target.round_users)
     for target in targets:
-        for user in target.users:
-            target.remove_user(user)
-        target.users.clear()
+        target.remove_users(target.users)
     operation.forget_scripts()

@@ -24,11 +24,10 @@ class Mixed(Operation):
         for clients, users in self.sizes.mixed:
             names = self.users(users, number)
             for name in names:
-                self.fill(target, name, 'INBOX', range(self.base if users == 1 else self.base // 10))
+                self.fill(target, name, 'INBOX', range(self.base if users == 1 else self.base // 10),
+                          keep=False)
             played = self.play(target, (clients, users, number), lambda script: self.build(script, clients, names))
             yield from self.rows(played, clients, users)
-            for name in names:
-                target.remove_user(name)
 
     def build(self, script, clients, names):
         dialogues = [script.connection() for _ in range(clients)]

@@ -46,7 +46,7 @@ class FirstFetch(Operation):
         user, filled = self.unsynced('read%d' % number), set()
         for mailbox, name, turns in self.plan():
             if mailbox not in filled:
-                self.fill(target, user, mailbox, range(self.sizes.messages))
+                self.fill(target, user, mailbox, range(self.sizes.messages), keep=False)
                 filled.add(mailbox)
             for turn in turns:
                 played = self.play(target, (user, mailbox, name, turn), lambda script: self.build(
@@ -64,7 +64,7 @@ class KnownClient(Sequence):
 
     def measure(self, target, number):
         user = self.unsynced('known%d' % number)
-        self.fill(target, user, 'INBOX', range(10))
+        self.fill(target, user, 'INBOX', range(10), keep=False)
 
         def before(script):
             client = script.connection()

@@ -63,7 +63,8 @@ class Target:
         config = CONFIG % dict(environment=ENVIRONMENT[DOVECOT] % dict(shim=shim, counters=counters_path))
         self.server = Server(options, config=config, base=base,
                              userdb_fields={'mail_fsync': '%{user|domain}' if DOVECOT == '2.4' else '%d'})
-        self.users = set()
+        # to be removed after all rounds, and after this one
+        self.users, self.round_users = set(), set()
 
     def start(self):
         self.server.start()
@@ -101,8 +102,14 @@ class Target:
     def home(self, user):
         return self.server.home(user)
 
-    def remove_user(self, user):
-        shutil.rmtree(self.home(user), ignore_errors=True)
+    def remove_users(self, users):
+        for user in users:
+            home = self.home(user)
+            if os.path.islink(home):
+                os.unlink(home)
+            else:
+                shutil.rmtree(home)
+        users.clear()
 
     def remove_indexes(self, user):
         """Remove Dovecot's indexes of the mailboxes; what the format itself needs to know its mail stays."""

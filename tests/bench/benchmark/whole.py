@@ -29,7 +29,7 @@ class Backup(Operation):
         yield 'doveadm backup, nothing new', self.seconds(target.server.doveadm, 'backup', '-u', user, backup)
         yield 'doveadm backup -R (restore)', self.seconds(target.server.doveadm, 'backup', '-R', '-u', restored, backup)
         shutil.rmtree(place)
-        target.remove_user(restored)
+        target.round_users.add(restored)
         for kind, action in self.run.caches():
             if action:
                 action()
