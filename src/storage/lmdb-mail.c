@@ -2,12 +2,11 @@
 
 #include "lib.h"
 #include "istream.h"
-#include "str.h"
-#include "imap-bodystructure.h"
 #include "lmdb-compat.h"
 #include "lmdb-body-istream.h"
 #include "lmdb-error.h"
 #include "lmdb-mail.h"
+#include "lmdb-mail-start.h"
 #include "lmdb-save.h"
 
 /*
@@ -29,44 +28,46 @@ struct mail *lmdb_mail_alloc(struct mailbox_transaction_context *t, enum mail_fe
 
 static void lmdb_mail_close(struct mail *_mail)
 {
+	struct lmdb_mail *mail = LMDB_MAIL(_mail);
+
+	i_stream_unref(&mail->header_stream);
 	index_mail_close(_mail);
-	LMDB_MAIL(_mail)->record_read = FALSE;
-	LMDB_MAIL(_mail)->ready_read = LMDB_MAIL(_mail)->have_ready = FALSE;
+	mail->record_read = mail->start_tried = mail->have_start = mail->ready_is_wrong = FALSE;
 }
 
-void lmdb_mail_set_record(struct mail *_mail, const struct lms_message *record)
+static void set_record(struct lmdb_mail *mail, const struct lms_message *record)
 {
-	struct lmdb_mail *mail = LMDB_MAIL(_mail);
 	pool_t pool = mail->imail.mail.data_pool;
 
 	mail->record = *record;
-	mail->record.guid = p_strdup(pool, record->guid);
+	if (record->guid != mail->guid)
+		mail->record.guid = p_strdup(pool, record->guid);
 	mail->record.pop3_uidl = p_strdup(pool, record->pop3_uidl);
-	/* the view's keywords count */
-	mail->record.keywords = NULL;
-	mail->record.keyword_bytes = 0;
 	mail->record_read = TRUE;
+}
+
+void lmdb_mail_set_record(struct mail *mail, const struct lms_message *record)
+{
+	set_record(LMDB_MAIL(mail), record);
 }
 
 int lmdb_mail_get_record(struct mail *_mail, const struct lms_message **record_r)
 {
 	struct lmdb_mail *mail = LMDB_MAIL(_mail);
-	struct lmdb_mailbox *mbox = LMDB_MAILBOX(_mail->box);
 	struct lms_message record;
 	struct lms_error error;
 	int ret;
 
 	if (!mail->record_read) {
-		if (!mail_metadata_access_start(_mail))
-			return -1;
-		ret = lms_message_get(mbox->env, mbox->folder_id, _mail->uid, &record, &error);
+		/* no mail_metadata_access_start(): that is for what is slow, and takes longer itself */
+		ret = lmdb_lookahead_get(LMDB_MAILBOX(_mail->box), _mail->uid, mail->guid, &record, &error);
 		if (ret < 0)
 			lmdb_mailbox_set_error(_mail->box, &error);
 		else if (ret == 0)
 			mail_set_expunged(_mail);
 		if (ret <= 0)
 			return -1;
-		lmdb_mail_set_record(_mail, &record);
+		set_record(mail, &record);
 	}
 	*record_r = &mail->record;
 	return 0;
@@ -76,43 +77,6 @@ int lmdb_mail_get_record(struct mail *_mail, const struct lms_message **record_r
 static bool has_record(struct mail *_mail)
 {
 	return _mail->uid != 0 || LMDB_MAIL(_mail)->record_read;
-}
-
-/* Core looks for attachments when it parses a message; what is kept ready must not keep it from that. */
-static bool wants_attachment_keywords(struct mail *mail)
-{
-	const struct mail_storage_settings *set = mail->box->storage->set;
-
-	return set->parsed_mail_attachment_detection_add_flags &&
-		!set->parsed_mail_attachment_detection_no_flags_on_fetch && !mail_has_attachment_keywords(mail);
-}
-
-/* Read the start of the body and what is kept ready there. Returns 1 and *start_r, which is valid until the next call to
-   the store, or 0: then the message is parsed, and what is wrong with the body shows. */
-static int read_start(struct lmdb_mail *mail, const struct lms_message *record, struct lms_body_start *start_r)
-{
-	struct mail *_mail = &mail->imail.mail.mail;
-	struct lms_error error;
-
-	mail->ready_read = TRUE;
-	if (wants_attachment_keywords(_mail) ||
-	    lms_body_start(LMDB_MAILBOX(_mail->box)->env, record->body_id, start_r, &error) <= 0)
-		return 0;
-	mail->have_ready = lmdb_ready_decode(start_r->ready, start_r->ready_size, mail->imail.mail.data_pool,
-					     &mail->ready);
-	return 1;
-}
-
-/* What is kept ready for the message, or NULL: then it has to be parsed. */
-static const struct lmdb_ready *get_ready(struct mail *_mail)
-{
-	struct lmdb_mail *mail = LMDB_MAIL(_mail);
-	const struct lms_message *record;
-	struct lms_body_start start;
-
-	if (!mail->ready_read && _mail->uid != 0 && lmdb_mail_get_record(_mail, &record) == 0)
-		(void)read_start(mail, record, &start);
-	return mail->have_ready ? &mail->ready : NULL;
 }
 
 static int lmdb_mail_get_received_date(struct mail *_mail, time_t *date_r)
@@ -179,25 +143,10 @@ static int lmdb_mail_get_physical_size(struct mail *_mail, uoff_t *size_r)
 	return 0;
 }
 
-static void set_parts_from_ready(struct mail *mail)
-{
-	struct index_mail_data *data = &LMDB_MAIL(mail)->imail.data;
-	const struct lmdb_ready *ready;
-
-	/* who parses the message finds parts of its own */
-	if (data->parts == NULL && data->parser_ctx == NULL && (data->access_part & (PARSE_HDR | PARSE_BODY)) == 0 &&
-	    (ready = get_ready(mail)) != NULL)
-		data->parts = ready->parts;
-}
-
 /* A new stream of the stored bytes, before plugins decode them. */
 static int open_body(struct mail *_mail, struct istream **stream_r)
 {
-	struct lmdb_mailbox *mbox = LMDB_MAILBOX(_mail->box);
-	struct lmdb_mail *mail = LMDB_MAIL(_mail);
 	const struct lms_message *record;
-	struct lms_body_start start;
-	bool have_start;
 
 	if (!has_record(_mail)) {
 		*stream_r = lmdb_save_open_body(_mail);
@@ -205,11 +154,11 @@ static int open_body(struct mail *_mail, struct istream **stream_r)
 	}
 	if (lmdb_mail_get_record(_mail, &record) < 0)
 		return -1;
-	have_start = !mail->ready_read && read_start(mail, record, &start) > 0;
-	*stream_r = lmdb_body_istream_create(mbox->env, record->body_id, record->body_size, have_start ? &start : NULL);
+	*stream_r = lmdb_body_istream_create(LMDB_MAILBOX(_mail->box)->env, record->body_id, record->body_size,
+					     lmdb_mail_get_start(_mail));
 	i_stream_set_name(*stream_r, t_strdup_printf("%s (UID %u)", _mail->box->vname, _mail->uid));
 	/* whoever reads the header then needs no parser for the rest */
-	set_parts_from_ready(_mail);
+	lmdb_mail_set_parts(_mail);
 	return 0;
 }
 
@@ -272,47 +221,6 @@ static int get_refcount(struct mail *_mail, enum mail_fetch_field field, const c
 	return 0;
 }
 
-static int lmdb_mail_get_parts(struct mail *mail, struct message_part **parts_r)
-{
-	set_parts_from_ready(mail);
-	return index_mail_get_parts(mail, parts_r);
-}
-
-/* Give core what is kept ready of the field, so that it doesn't look further. */
-static void set_from_ready(struct mail *mail, enum mail_fetch_field field)
-{
-	struct index_mail *imail = &LMDB_MAIL(mail)->imail;
-	struct index_mail_data *data = &imail->data;
-	pool_t pool = imail->mail.data_pool;
-	const struct lmdb_ready *ready;
-	const char *error, *value;
-	string_t *body;
-
-	switch (field) {
-	case MAIL_FETCH_IMAP_ENVELOPE:
-		if (data->envelope == NULL && (ready = get_ready(mail)) != NULL)
-			data->envelope = ready->envelope;
-		break;
-	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
-		/* the cache is faster from the second time on */
-		if (index_mail_get_cached_bodystructure(imail, &value) || (ready = get_ready(mail)) == NULL)
-			break;
-		data->bodystructure = ready->bodystructure;
-		index_mail_cache_add(imail, MAIL_CACHE_IMAP_BODYSTRUCTURE, data->bodystructure,
-				     strlen(data->bodystructure));
-		break;
-	case MAIL_FETCH_IMAP_BODY:
-		if (index_mail_get_cached_body(imail, &value) || (ready = get_ready(mail)) == NULL)
-			break;
-		body = str_new(pool, 256);
-		if (imap_body_parse_from_bodystructure(ready->bodystructure, body, &error) == 0)
-			data->body = str_c(body);
-		break;
-	default:
-		break;
-	}
-}
-
 static int lmdb_mail_get_special(struct mail *_mail, enum mail_fetch_field field, const char **value_r)
 {
 	const struct lms_message *record;
@@ -320,7 +228,7 @@ static int lmdb_mail_get_special(struct mail *_mail, enum mail_fetch_field field
 	if (!has_record(_mail))
 		return index_mail_get_special(_mail, field, value_r);
 
-	set_from_ready(_mail, field);
+	lmdb_mail_set_special(_mail, field);
 	switch (field) {
 	case MAIL_FETCH_GUID:
 		if (lmdb_mail_get_record(_mail, &record) < 0)
@@ -358,14 +266,6 @@ static void lmdb_mail_update_keywords(struct mail *mail, enum modify_type modify
 		index_mail_update_keywords(mail, modify_type, keywords);
 }
 
-/* Something that was kept doesn't fit the message: it is parsed then. */
-static void lmdb_mail_set_cache_corrupted(struct mail *mail, enum mail_fetch_field field, const char *reason)
-{
-	LMDB_MAIL(mail)->ready_read = TRUE;
-	LMDB_MAIL(mail)->have_ready = FALSE;
-	index_mail_set_cache_corrupted(mail, field, reason);
-}
-
 struct mail_vfuncs lmdb_mail_vfuncs = {
 	.close = lmdb_mail_close,
 	.free = index_mail_free,
@@ -389,7 +289,7 @@ struct mail_vfuncs lmdb_mail_vfuncs = {
 	.get_physical_size = lmdb_mail_get_physical_size,
 	.get_first_header = index_mail_get_first_header,
 	.get_headers = index_mail_get_headers,
-	.get_header_stream = index_mail_get_header_stream,
+	.get_header_stream = lmdb_mail_get_header_stream,
 	.get_stream = lmdb_mail_get_stream,
 	.get_binary_stream = index_mail_get_binary_stream,
 	.get_special = lmdb_mail_get_special,

@@ -10,11 +10,16 @@
 
 struct lmdb_mail {
 	struct index_mail imail;
-	/* the message's record, once it was looked up: its strings are in the mail's data pool */
+	/* the message's record, once it was looked up: its strings are in guid or in the mail's data pool */
 	struct lms_message record;
-	/* what is kept ready with its body */
-	struct lmdb_ready ready;
-	bool record_read, ready_read, have_ready;
+	char guid[LMS_GUID_SIZE * 2 + 1];
+	/* the start of its body, in the mail's data pool */
+	struct lms_body_start start;
+	/* header fields that were asked for last, NULL if core has them */
+	struct istream *header_stream;
+	bool record_read, start_tried, have_start;
+	/* what is kept ready doesn't fit the message */
+	bool ready_is_wrong;
 };
 
 #define LMDB_MAIL(s) (container_of(s, struct lmdb_mail, imail.mail.mail))

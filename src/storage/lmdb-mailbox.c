@@ -24,6 +24,7 @@ struct mailbox *lmdb_mailbox_alloc(struct mail_storage *storage, struct mailbox_
 	mbox->box.storage = storage;
 	mbox->box.list = list;
 	mbox->box.mail_vfuncs = &lmdb_mail_vfuncs;
+	lmdb_lookahead_clear(&mbox->ahead);
 	index_storage_mailbox_alloc(&mbox->box, vname, flags, MAIL_INDEX_PREFIX);
 	return &mbox->box;
 }
@@ -135,6 +136,7 @@ static void lmdb_mailbox_close(struct mailbox *box)
 	struct lmdb_mailbox *mbox = LMDB_MAILBOX(box);
 
 	lmdb_sync_close(mbox);
+	lmdb_lookahead_clear(&mbox->ahead);
 	index_storage_mailbox_close(box);
 	mbox->folder_id = 0;
 }

@@ -49,33 +49,24 @@ void lmdb_ready_encode(struct mail *mail, buffer_t *dest)
 		buffer_set_used_size(dest, 0);
 }
 
-static bool get_bytes(const uint8_t **pos, const uint8_t *end, const uint8_t **data_r, size_t *size_r)
+static bool get_item(const uint8_t **pos, const uint8_t *end, struct lmdb_ready_item *item_r)
 {
 	uint64_t size;
 
 	if (numpack_decode(pos, end, &size) < 0 || size > (size_t)(end - *pos))
 		return FALSE;
-	*data_r = *pos;
-	*size_r = size;
+	item_r->data = *pos;
+	item_r->size = size;
 	*pos += size;
 	return TRUE;
 }
 
-bool lmdb_ready_decode(const void *data, size_t size, pool_t pool, struct lmdb_ready *ready_r)
+bool lmdb_ready_decode(const void *data, size_t size, struct lmdb_ready *ready_r)
 {
-	const uint8_t *pos = data, *end = pos + size, *envelope, *bodystructure, *parts;
-	size_t envelope_size, bodystructure_size, parts_size;
-	const char *error;
+	const uint8_t *pos = data, *end = pos + size;
 
-	if (size == 0 || *pos++ != READY_VERSION ||
-	    !get_bytes(&pos, end, &envelope, &envelope_size) ||
-	    !get_bytes(&pos, end, &bodystructure, &bodystructure_size) ||
-	    !get_bytes(&pos, end, &parts, &parts_size) || pos != end)
-		return FALSE;
-	ready_r->parts = message_part_deserialize(pool, parts, parts_size, &error);
-	if (ready_r->parts == NULL)
-		return FALSE;
-	ready_r->envelope = p_strndup(pool, envelope, envelope_size);
-	ready_r->bodystructure = p_strndup(pool, bodystructure, bodystructure_size);
-	return TRUE;
+	return size > 0 && *pos++ == READY_VERSION &&
+		get_item(&pos, end, &ready_r->envelope) &&
+		get_item(&pos, end, &ready_r->bodystructure) &&
+		get_item(&pos, end, &ready_r->parts) && pos == end;
 }

@@ -13,14 +13,18 @@
 #define LMDB_READY_FIELDS \
 	(MAIL_FETCH_MESSAGE_PARTS | MAIL_FETCH_IMAP_ENVELOPE | MAIL_FETCH_IMAP_BODY | MAIL_FETCH_IMAP_BODYSTRUCTURE)
 
+struct lmdb_ready_item {
+	const uint8_t *data;
+	size_t size;
+};
+
 struct lmdb_ready {
-	const char *envelope, *bodystructure;
-	struct message_part *parts;
+	struct lmdb_ready_item envelope, bodystructure, parts;
 };
 
 /* Encode what the parser found in a message that is being saved; nothing if it isn't complete or too much. */
 void lmdb_ready_encode(struct mail *mail, buffer_t *dest);
-/* Decode into memory of the pool. Returns FALSE if there is nothing, or nothing that this version knows. */
-bool lmdb_ready_decode(const void *data, size_t size, pool_t pool, struct lmdb_ready *ready_r);
+/* Decode; *ready_r points into data. Returns FALSE if there is nothing, or nothing that this version knows. */
+bool lmdb_ready_decode(const void *data, size_t size, struct lmdb_ready *ready_r);
 
 #endif

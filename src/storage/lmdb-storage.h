@@ -6,6 +6,7 @@
 #include "index-storage.h"
 #include "mailbox-list-private.h"
 #include "lmdb-list.h"
+#include "lmdb-lookahead.h"
 
 /* How far ahead of what clients were shown a folder's MODSEQ floor is kept (see lms_folder.modseq_floor): with every
    reserved step a rebuilt view may jump ahead, with every use of it up a commit is due. */
@@ -37,6 +38,7 @@ struct lmdb_mailbox {
 	struct lmdb_journal journal;
 	/* runs while flag changes wait in the journal */
 	struct timeout *to_flags;
+	struct lmdb_lookahead ahead;
 };
 
 #define LMDB_MAILBOX(s) (container_of(s, struct lmdb_mailbox, box))

@@ -340,6 +340,7 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	struct mailbox *box = &mbox->box;
 	int ret = 0;
 
+	lmdb_lookahead_clear(&mbox->ahead);
 	/* opened for saving only: the view is never pulled */
 	if ((box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
 		return 0;

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 
 from harness import ServerTest, message, only
 from harness.imap import Imap
@@ -9,7 +10,9 @@ from harness.lmtp import Lmtp
 from harness.message import MULTIPART
 from harness.server import Options, Server, mail_location
 
-ITEMS = '(RFC822.SIZE ENVELOPE BODY BODYSTRUCTURE BODY.PEEK[1] BODY.PEEK[1.MIME] BODY.PEEK[2.1] BODY.PEEK[HEADER])'
+ITEMS = ('(RFC822.SIZE ENVELOPE BODY BODYSTRUCTURE BODY.PEEK[1] BODY.PEEK[1.MIME] BODY.PEEK[2.1] BODY.PEEK[HEADER] '
+         'BODY.PEEK[HEADER.FIELDS (subject FROM to X-5 Message-ID References date Content-Type "a b")] '
+         'BODY.PEEK[HEADER.FIELDS.NOT (Subject)])')
 
 
 def multipart(parts, boundary='b', head='', kind='mixed', end=True, newline='\r\n'):
@@ -147,8 +150,12 @@ class Ready(ServerTest):
         for number, data in enumerate(messages):
             for item in kept[number]:
                 what = 'message %d, %s: %r' % (number, item, data[:200])
-                self.assertEqual(kept[number][item], parsed[number][item], what)
-                self.assertEqual(kept[number][item], maildir[number][item], what)
+                values = [found[number][item] for found in (kept, parsed, maildir)]
+                if item.startswith('BODY[HEADER.FIELDS') and not re.search(rb'\n\r?\n', data):
+                    # Without an empty line at the header's end, Dovecot adds one if the fields are in its cache.
+                    values = [value.rstrip(b'\r\n') for value in values]
+                self.assertEqual(values[0], values[1], what)
+                self.assertEqual(values[0], values[2], what)
 
     def test_equals_parsed_and_maildir(self):
         self.compare([data for data in hostile_messages() if data])
