@@ -23,6 +23,10 @@
 #  error LMDB 0.9 is needed: the file format of 1.0 is another one
 #endif
 
+/* How often an environment is opened whose mutexes turn out to be destroyed, and the time between */
+#define OPEN_TRIES 8
+#define OPEN_RETRY_USECS 10000
+
 static struct lms_env *environments;
 static unsigned int fork_count;
 
@@ -252,11 +256,12 @@ static void close_mdb(struct lms_env *env)
 }
 
 /* With the lock on LMS_LOCK_OPEN held */
-static int open_locked(struct lms_env *env, struct lms_error *error_r)
+static int open_once(struct lms_env *env, struct lms_error *error_r)
 {
 	uint64_t file_bytes;
 	bool is_new;
 
+	env->open_again = false;
 	if (lms_dir_prepare(env->lock_fd, env->dir, env->schema, &env->set, &file_bytes, &is_new, error_r) < 0)
 		return -1;
 	if (open_mdb(env, file_bytes, error_r) < 0 ||
@@ -264,6 +269,21 @@ static int open_locked(struct lms_env *env, struct lms_error *error_r)
 	    open_content(env, error_r) < 0) {
 		close_mdb(env);
 		return -1;
+	}
+	return 0;
+}
+
+/* A program without our lock, like mdb_stat, may have closed the store in this moment and destroyed the mutexes. Whoever
+   has the store open alone gets new ones, so what is needed is that others that hold the old ones give up, too. */
+static int open_locked(struct lms_env *env, struct lms_error *error_r)
+{
+	unsigned int try;
+
+	for (try = 1; open_once(env, error_r) < 0; try++) {
+		if (!env->open_again || try == OPEN_TRIES)
+			return -1;
+		if (try > 1)
+			usleep(OPEN_RETRY_USECS);
 	}
 	return 0;
 }
@@ -292,6 +312,7 @@ static void close_and_lock(struct lms_env *env)
 
 int lms_env_reopen(struct lms_env *env, struct lms_error *error_r)
 {
+	env->open_again = env->opening;
 	if (env->read_depth > 0 || env->opening)
 		return lms_fail_mdb(error_r, env, MDB_PANIC, "begin of transaction");
 	close_and_lock(env);

@@ -82,6 +82,8 @@ struct lms_env {
 	MDB_dbi dbi[LMS_DB_MAX];
 	/* Under the lock on LMS_LOCK_OPEN */
 	bool opening;
+	/* Opening failed because of mutexes that another program destroyed. */
+	bool open_again;
 	/* Reset, not ended, between brackets: renewing is much cheaper. */
 	MDB_txn *read_txn;
 	unsigned int read_depth;
