@@ -23,6 +23,9 @@
 /* The storage's answer to autodetection: is there a store at this mail root? */
 bool lmdb_storage_is_at(const char *root_dir);
 
+/* What the search index's text depends on: decoding and normal form are Dovecot's. */
+#define LMDB_SEARCH_PRODUCER "Dovecot "DOVECOT_VERSION
+
 #if DOVECOT_PREREQ(2,4,0)
 
 /* Settings as the administrator calls them. */
@@ -79,7 +82,25 @@ static inline void lmdb_modseq_enable_anew(struct mail_index *index)
 	mail_index_modseq_enable(index);
 }
 
+/* The status item with the last message that is indexed for searching, of those before the first one that isn't. */
+#  define LMDB_STATUS_LAST_INDEXED STATUS_FTS_LAST_INDEXED_UID
+
+static inline void
+lmdb_status_set_last_indexed(struct mailbox_status *status, uint32_t seq ATTR_UNUSED, uint32_t uid)
+{
+	status->fts_last_indexed_uid = uid;
+}
+
 #else
+
+#  define LMDB_STATUS_LAST_INDEXED STATUS_LAST_CACHED_SEQ
+
+static inline void
+lmdb_status_set_last_indexed(struct mailbox_status *status, uint32_t seq, uint32_t uid ATTR_UNUSED)
+{
+	/* core has set it to the last one that is in dovecot.index.cache */
+	status->last_cached_seq = I_MIN(status->last_cached_seq, seq);
+}
 
 #  define LMDB_ROOT_SETTING "mail_location = lmdb:<path>"
 #  define LMDB_LAYOUT_SETTING "LAYOUT"

@@ -17,12 +17,17 @@ const struct lmdb_settings lmdb_default_settings = {
 	.compress = TRUE,
 	.expunge_grace = 60,
 	.flag_delay = 60,
+	.search = "auto",
 };
 
 bool lmdb_settings_check(const struct lmdb_settings *set, const char **error_r)
 {
 	if (set->flag_delay > FLAG_DELAY_MAX_SECS) {
 		*error_r = "Invalid lmdb_flag_delay: It must be at most a day";
+		return FALSE;
+	}
+	if (strcmp(set->search, "auto") != 0 && strcmp(set->search, "yes") != 0 && strcmp(set->search, "no") != 0) {
+		*error_r = "Invalid lmdb_search: It must be auto, yes or no";
 		return FALSE;
 	}
 	return TRUE;
@@ -43,6 +48,7 @@ static const struct setting_define lmdb_setting_defines[] = {
 	DEF(BOOL, compress),
 	DEF(TIME, expunge_grace),
 	DEF(TIME, flag_delay),
+	DEF(STR, search),
 
 	SETTING_DEFINE_LIST_END
 };

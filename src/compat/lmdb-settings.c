@@ -25,6 +25,7 @@ int lmdb_settings_read(struct mailbox_list *list, struct lmdb_settings *set_r, c
 		return -1;
 	*set_r = *set;
 	set_r->pool = NULL;
+	set_r->search = p_strdup(list->pool, set->search);
 	settings_free(set);
 	return 0;
 }
@@ -61,8 +62,11 @@ static int setting_bool(struct mail_user *user, const char *name, bool *on, cons
 int lmdb_settings_read(struct mailbox_list *list, struct lmdb_settings *set_r, const char **error_r)
 {
 	struct mail_user *user = list->ns->user;
+	const char *search = mail_user_plugin_getenv(user, "lmdb_search");
 
 	*set_r = lmdb_default_settings;
+	if (search != NULL && *search != '\0')
+		set_r->search = search;
 	if (setting_bool(user, "lmdb_any_filesystem", &set_r->any_filesystem, error_r) < 0 ||
 	    setting_bool(user, "lmdb_compress", &set_r->compress, error_r) < 0 ||
 	    setting_time(user, "lmdb_expunge_grace", &set_r->expunge_grace, error_r) < 0 ||

@@ -17,6 +17,8 @@ struct lmdb_settings {
 	unsigned int expunge_grace;
 	/* Seconds for which flag changes may stay in the index's journal before they go to the store. */
 	unsigned int flag_delay;
+	/* Keep and use a search index: "yes", "no", or "auto": unless mail may be encrypted. */
+	const char *search;
 };
 
 extern const struct lmdb_settings lmdb_default_settings;

@@ -3,7 +3,9 @@
 #include "lib.h"
 #include "ioloop.h"
 #include "str.h"
+#include "module-dir.h"
 #include "unlink-directory.h"
+#include "mail-storage-service.h"
 #include "mail-storage-private.h"
 #include "lmdb-compat.h"
 #include "lmdb-error.h"
@@ -11,8 +13,9 @@
 
 #include <dirent.h>
 
-/* The store lies in this directory below the mail root, views and control files in these below their roots. */
+/* The store and its search index lie in these directories below the mail root, views and control files in these below their roots. */
 #define LMDB_STORE_DIR "store"
+#define LMDB_SEARCH_DIR "search"
 #define LMDB_INDEX_DIR "index"
 #define LMDB_CONTROL_DIR "control"
 
@@ -50,16 +53,17 @@ static void lmdb_list_deinit(struct mailbox_list *_list)
 {
 	struct lmdb_list *list = LMDB_LIST(_list);
 
+	lsi_close(&list->search);
 	lms_env_close(&list->env);
 	pool_unref(&list->list.pool);
 }
 
-static int lmdb_list_open_env(struct lmdb_list *list, const char *root, struct lms_error *error_r)
+static struct lms_env_settings env_settings(struct lmdb_list *list)
 {
 	struct mailbox_permissions perm;
 
 	mailbox_list_get_root_permissions(&list->list, &perm);
-	struct lms_env_settings set = {
+	return (struct lms_env_settings) {
 		.flags = (list->set.any_filesystem ? LMS_ENV_ANY_FILESYSTEM : 0) |
 			(list->set.compress ? 0 : LMS_ENV_UNCOMPRESSED),
 		.dir_mode = perm.dir_create_mode,
@@ -67,6 +71,12 @@ static int lmdb_list_open_env(struct lmdb_list *list, const char *root, struct l
 		.gid = perm.file_create_gid,
 		.grace_secs = list->set.expunge_grace,
 	};
+}
+
+static int lmdb_list_open_env(struct lmdb_list *list, const char *root, struct lms_error *error_r)
+{
+	struct lms_env_settings set = env_settings(list);
+
 	return lms_env_open(t_strconcat(root, "/"LMDB_STORE_DIR, NULL), &set, &list->env, error_r);
 }
 
@@ -136,6 +146,40 @@ struct lms_env *lmdb_list_env(struct mailbox_list *_list)
 	if (has_own_views(_list) && mark_several_views(_list, &error) < 0)
 		lmdb_list_set_error(_list, "", &error);
 	return list->env;
+}
+
+static bool have_plugin(const char *name)
+{
+	return module_dir_find(mail_storage_service_modules, name) != NULL;
+}
+
+/* Plugins that encrypt mail would not like to see its words beside it. */
+static bool may_be_encrypted(void)
+{
+	return have_plugin("mail_crypt") || have_plugin("mail_crypt_acl");
+}
+
+struct lsi_index *lmdb_list_search(struct mailbox_list *_list)
+{
+	struct lmdb_list *list = LMDB_LIST(_list);
+	struct lms_error error;
+	const char *root;
+
+	if (list->search != NULL || strcmp(list->set.search, "no") == 0 || lmdb_list_env(_list) == NULL ||
+	    (strcmp(list->set.search, "auto") == 0 && may_be_encrypted()))
+		return list->search;
+
+	struct lsi_settings set = {
+		.env = env_settings(list),
+		/* the one plugin that changes what is decoded */
+		.producer = have_plugin("charset_alias") ? LMDB_SEARCH_PRODUCER" with charset_alias" : LMDB_SEARCH_PRODUCER,
+		.no_sync = _list->mail_set->parsed_fsync_mode == FSYNC_MODE_NEVER,
+		.store = list->env,
+	};
+	root = mailbox_list_get_root_forced(_list, MAILBOX_LIST_PATH_TYPE_DIR);
+	if (lsi_open(t_strconcat(root, "/"LMDB_SEARCH_DIR, NULL), &set, &list->search, &error) < 0)
+		e_warning(_list->ns->user->event, "Search index: %s", error.text);
+	return list->search;
 }
 
 const char *const *lmdb_list_path(struct mailbox_list *list, const char *name)

@@ -7,12 +7,15 @@
 #include "lmdb-settings.h"
 #include "lms-folder.h"
 #include "lms-request.h"
+#include "lsi.h"
 
 struct lmdb_list {
 	struct mailbox_list list;
 	struct lmdb_settings set;
 	/* opened by lmdb_list_env() when it is first needed */
 	struct lms_env *env;
+	/* opened by lmdb_list_search() when it is first needed */
+	struct lsi_index *search;
 	/* lms_subscription_change() that list.subscriptions shows */
 	uint64_t subscription_change;
 	bool subscriptions_read;
@@ -24,6 +27,8 @@ extern struct mailbox_list lmdb_mailbox_list;
 
 /* The environment of the list's store. Returns NULL, with the list's error set, if it can't be opened. */
 struct lms_env *lmdb_list_env(struct mailbox_list *list);
+/* The search index of the list's store. Returns NULL if there is to be none, or it can't be opened. */
+struct lsi_index *lmdb_list_search(struct mailbox_list *list);
 /* The components of a storage name, for the store; on the data stack. */
 const char *const *lmdb_list_path(struct mailbox_list *list, const char *name);
 /* Find what is at a storage name. Returns 1, 0 if there is nothing, -1 with the list's error set. */

@@ -8,6 +8,7 @@
 #include "lmdb-mail.h"
 #include "lmdb-mail-start.h"
 #include "lmdb-save.h"
+#include "lmdb-search-docs.h"
 
 /*
  * What the message's record has (sizes, dates, GUID, UIDL) is answered from it: a look-up there is as cheap as one in
@@ -266,6 +267,15 @@ static void lmdb_mail_update_keywords(struct mail *mail, enum modify_type modify
 		index_mail_update_keywords(mail, modify_type, keywords);
 }
 
+static int lmdb_mail_precache(struct mail *mail)
+{
+	if (index_mail_precache(mail) < 0)
+		return -1;
+	if (lmdb_search_prepare_background(LMDB_MAILBOX(mail->box)))
+		lmdb_search_add(mail);
+	return 0;
+}
+
 struct mail_vfuncs lmdb_mail_vfuncs = {
 	.close = lmdb_mail_close,
 	.free = index_mail_free,
@@ -273,7 +283,7 @@ struct mail_vfuncs lmdb_mail_vfuncs = {
 	.set_uid = index_mail_set_uid,
 	.set_uid_cache_updates = index_mail_set_uid_cache_updates,
 	.prefetch = index_mail_prefetch,
-	.precache = index_mail_precache,
+	.precache = lmdb_mail_precache,
 	.add_temp_wanted_fields = index_mail_add_temp_wanted_fields,
 
 	.get_flags = index_mail_get_flags,

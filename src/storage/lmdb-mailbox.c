@@ -7,6 +7,8 @@
 #include "lmdb-error.h"
 #include "lmdb-mail.h"
 #include "lmdb-save.h"
+#include "lmdb-search-docs.h"
+#include "lmdb-search.h"
 #include "lmdb-status.h"
 #include "lmdb-storage.h"
 #include "lmdb-sync.h"
@@ -135,6 +137,7 @@ static void lmdb_mailbox_close(struct mailbox *box)
 {
 	struct lmdb_mailbox *mbox = LMDB_MAILBOX(box);
 
+	lmdb_search_close(mbox);
 	lmdb_sync_close(mbox);
 	lmdb_lookahead_clear(&mbox->ahead);
 	index_storage_mailbox_close(box);
@@ -212,6 +215,18 @@ static int find_folder(struct lmdb_mailbox *mbox)
 	return mailbox_open(&mbox->box);
 }
 
+/* For doveadm index and the indexer: from which message on they have something to do. */
+static void set_last_indexed(struct lmdb_mailbox *mbox, struct mailbox_status *status)
+{
+	uint32_t uid, seq1, seq2 = 0;
+
+	if (mbox->box.opened && lmdb_search_last_indexed(mbox, &uid) == 0) {
+		if (uid > 0)
+			mailbox_get_seq_range(&mbox->box, 1, uid, &seq1, &seq2);
+		lmdb_status_set_last_indexed(status, seq2, uid);
+	}
+}
+
 static int lmdb_mailbox_get_status(struct mailbox *box, enum mailbox_status_items items,
 				   struct mailbox_status *status_r)
 {
@@ -221,7 +236,9 @@ static int lmdb_mailbox_get_status(struct mailbox *box, enum mailbox_status_item
 	if (!box->opened && items != 0)
 		ret = find_folder(mbox) < 0 ? -1 : lmdb_status_get(mbox, items, status_r);
 	if (ret == 0)
-		return index_storage_get_status(box, items, status_r);
+		ret = index_storage_get_status(box, items, status_r);
+	if (ret >= 0 && (items & LMDB_STATUS_LAST_INDEXED) != 0)
+		set_last_indexed(mbox, status_r);
 	return ret < 0 ? -1 : 0;
 }
 
@@ -291,11 +308,11 @@ struct mailbox lmdb_mailbox = {
 		.transaction_commit = lmdb_transaction_commit,
 		.transaction_rollback = lmdb_transaction_rollback,
 		.mail_alloc = lmdb_mail_alloc,
-		.search_init = index_storage_search_init,
-		.search_deinit = index_storage_search_deinit,
+		.search_init = lmdb_search_init,
+		.search_deinit = lmdb_search_deinit,
 		.search_next_nonblock = index_storage_search_next_nonblock,
-		.search_next_update_seq = index_storage_search_next_update_seq,
-		.search_next_match_mail = index_storage_search_next_match_mail,
+		.search_next_update_seq = lmdb_search_next_update_seq,
+		.search_next_match_mail = lmdb_search_next_match_mail,
 		.save_alloc = lmdb_save_alloc,
 		.save_begin = lmdb_save_begin,
 		.save_continue = lmdb_save_continue,

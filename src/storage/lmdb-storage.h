@@ -39,6 +39,9 @@ struct lmdb_mailbox {
 	/* runs while flag changes wait in the journal */
 	struct timeout *to_flags;
 	struct lmdb_lookahead ahead;
+
+	/* lmdb-search-docs.c; NULL until it is needed */
+	struct lmdb_search_docs *search;
 };
 
 #define LMDB_MAILBOX(s) (container_of(s, struct lmdb_mailbox, box))

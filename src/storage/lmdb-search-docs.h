@@ -1,0 +1,60 @@
+/* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
+
+#ifndef LMDB_SEARCH_DOCS_H
+#define LMDB_SEARCH_DOCS_H
+
+#include "lmdb-storage.h"
+#include "lsi.h"
+
+/*
+ * What the search index knows of the messages of an open mailbox, and messages on their way into it.
+ */
+struct lmdb_search_doc {
+	uint32_t uid;
+	/* in the sets of the snapshot; LSI_MISSING, LSI_OPAQUE */
+	uint32_t position;
+	/* body id 0: the message is expunged */
+	struct lsi_doc doc;
+};
+
+struct lmdb_search_docs {
+	/* all messages that the folder has or had since the mailbox was opened, by UID */
+	ARRAY(struct lmdb_search_doc) docs;
+	/* state of the folder that the array is for, and of the index that the positions are for */
+	uint64_t epoch, change, generation;
+	struct lsi_batch *batch;
+	/* the batch is part of a long work in the background: maintenance can take its time too */
+	bool background;
+	/* something went wrong and was logged: don't try again until the mailbox is opened anew */
+	bool failed;
+};
+
+/* The index to be used for this mailbox; NULL if there is none. */
+struct lsi_index *lmdb_search_index(struct lmdb_mailbox *mbox);
+/*
+ * Begin to look up in the index: bring mbox->search up to date with the folder and the index. Until
+ * lsi_search_end(index) a read transaction is open. Returns 0 and the snapshot, which the caller unreferences, or -1
+ * if the index can't be used (it was logged).
+ */
+int lmdb_search_begin(struct lmdb_mailbox *mbox, struct lsi_index *index, struct lsi_snapshot **snapshot_r);
+/* The document of a message; NULL if it isn't known. *hint is kept by the caller from one call to the next. */
+const struct lmdb_search_doc *lmdb_search_doc(struct lmdb_mailbox *mbox, uint32_t uid, unsigned int *hint);
+
+/* Add a message to the index, together with others; after lmdb_search_begin() and its end. */
+void lmdb_search_add(struct mail *mail);
+/* The same for a work in the background, without lmdb_search_begin(). Returns FALSE if there is no index. */
+bool lmdb_search_prepare_background(struct lmdb_mailbox *mbox);
+/* Write what was added, and keep the index in shape. */
+void lmdb_search_flush(struct lmdb_mailbox *mbox);
+/* The mailbox is being closed. */
+void lmdb_search_close(struct lmdb_mailbox *mbox);
+
+/* UID of the last message before the first one that isn't indexed; 0 if there is none. Returns 0, or -1 if the index
+   can't be used. */
+int lmdb_search_last_indexed(struct lmdb_mailbox *mbox, uint32_t *uid_r);
+
+/* Log an error of the index, and throw the index away if that is the remedy: then TRUE is returned, and it can be tried
+   again. */
+bool lmdb_search_handle_error(struct lmdb_mailbox *mbox, struct lsi_index *index, const struct lms_error *error);
+
+#endif
