@@ -256,9 +256,12 @@ class Result:
 
 
 class Imap:
-    def __init__(self, port, user=None, password='pass', transcript=None):
-        self.sock = socket.create_connection(('127.0.0.1', port), timeout=TIMEOUT)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port, user=None, password='pass', transcript=None, sock=None):
+        """sock: a connection there is already, in place of one to the port."""
+        if sock is None:
+            sock = socket.create_connection(('127.0.0.1', port), timeout=TIMEOUT)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
         self.file = self.sock.makefile('rb')
         self.user = user
         self.transcript = collections.deque(maxlen=40) if transcript is None else transcript

@@ -141,6 +141,24 @@ def unmount(path):
     ctypes.CDLL(None).umount2(path.encode(), MNT_DETACH)
 
 
+class Spawned:
+    """A program as the other end of a connection."""
+
+    def __init__(self, argv, directory):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=directory)
+
+    def sendall(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def makefile(self, _mode):
+        return self.process.stdout
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(TIMEOUT)
+
+
 class Options:
     """What the command line chose for all servers of a run."""
 
@@ -428,9 +446,21 @@ class Server:
             raise AssertionError('doveadm %s did not fail:\n%s' % (' '.join(args), done.stdout))
         return done.returncode, done.stderr
 
-    def lda_argv(self, *args):
+    def libexec_argv(self, name, *args):
         libexec = self.run([find_program('doveconf'), '-c', self.config_path, '-h', 'libexec_dir']).stdout.strip()
-        return [os.path.join(libexec, 'dovecot-lda'), '-c', self.config_path] + list(args)
+        return [os.path.join(libexec, name), '-c', self.config_path] + list(args)
+
+    def lda_argv(self, *args):
+        return self.libexec_argv('dovecot-lda', *args)
+
+    def spawn_imap(self, user, settings=()):
+        """A connection to an IMAP process with settings of its own, which isn't the master's child."""
+        if DOVECOT == '2.4':
+            settings = dovecot24.options(settings)
+        argv = self.libexec_argv('imap', '-u', user)
+        for setting in settings:
+            argv += ['-o', setting]
+        return Spawned(argv, self.dir)
 
 
 BASE_CONFIG = '''
