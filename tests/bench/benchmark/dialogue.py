@@ -1,6 +1,7 @@
 """Dialogues of clients with a server, written beforehand and played by the load program (load.c)."""
 
 import array
+import contextlib
 import os
 import struct
 import subprocess
@@ -174,7 +175,11 @@ def play(load, script, target, directory):
     argv = [load, script.path, script.corpus.path, results_path, str(target.server.imap_port),
             str(target.server.lmtp_port)]
     marks, actions = [], iter(script.barriers)
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        # This does nothing to a process that has ended.
+        stack.callback(process.kill)
         for line in process.stdout:
             if line.startswith('done'):
                 break
@@ -185,6 +190,7 @@ def play(load, script, target, directory):
             process.stdin.write('\n')
             process.stdin.flush()
         error = process.stderr.read()
+        process.wait()
     if process.returncode != 0:
         raise RuntimeError('\n'.join(['%s: %s' % (target.format, error.strip())] + target.complaints()))
     target.settle()

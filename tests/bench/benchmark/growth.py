@@ -35,7 +35,7 @@ class Growth(Sequence):
             client.logout()
 
         self.play(target, ('grow', number), build)
-        os.sync()
+        self.run.sync()
 
     def rows(self, number):
         """Of the messages that were there first, the next ones in each round."""

@@ -94,6 +94,9 @@ class Run:
         """(name, what to do before) of the states that the page cache can be in."""
         return [('warm', None)] + [('dropped caches', target.drop_caches)] * self.can_drop
 
+    def sync(self):
+        target.sync(self.directory)
+
     def next_number(self):
         self.numbers += 1
         return self.numbers

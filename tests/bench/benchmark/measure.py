@@ -121,7 +121,7 @@ class Progress:
 
 
 class Operation:
-    """Something to measure. A subclass says what is done in a round; users() are removed when all rounds are over."""
+    """Something to measure. A subclass says what is done in a round. Its users are removed when all rounds are over."""
     group = ''
     rounds = None
 
@@ -183,7 +183,7 @@ class Operation:
         (target.users if keep else target.round_users).add(user)
         played = self.play(target, ('fill', user, mailbox), build)
         if user.endswith('@never'):
-            os.sync()
+            self.run.sync()
         return played
 
     @contextlib.contextmanager

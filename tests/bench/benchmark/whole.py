@@ -32,7 +32,7 @@ class Backup(Operation):
         target.round_users.add(restored)
         for kind, action in self.run.caches():
             if action:
-                action()
+                action(target)
             yield 'copy of the files, ' + kind, self.seconds(self.copy, target.home(user), place)
             shutil.rmtree(place)
 
