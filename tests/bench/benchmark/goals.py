@@ -25,7 +25,12 @@ GOALS = {
     'disk, blocks for each byte of mail': {'mdbox': 1},
 }
 # For rows that begin so
-GROUPS = {'mixed, ': {'sdbox': 1.5, BEST: 0.95}, 'memory of ': {'sdbox': 1}}
+GROUPS = {
+    # what its index costs once
+    'SEARCH BODY, first, lmdb makes its index': {},
+    'mixed, ': {'sdbox': 1.5, BEST: 0.95},
+    'memory of ': {'sdbox': 1},
+}
 
 
 def of(row):

@@ -31,6 +31,13 @@ ENVIRONMENT = {
     '2.3': 'import_environment = $import_environment LD_PRELOAD=%(shim)s FLUSH_COUNTERS=%(counters)s',
     '2.4': 'import_environment {\n  LD_PRELOAD = %(shim)s\n  FLUSH_COUNTERS = %(counters)s\n}',
 }
+# The user without lmdb's search index
+UNINDEXED = 'unindexed'
+# What the name of a user says: its domain is the mail_fsync
+FIELDS = {
+    '2.3': {'mail_fsync': '%d', 'lmdb_search': '%{if;%n;eq;' + UNINDEXED + ';no;auto}'},
+    '2.4': {'mail_fsync': '%{user|domain}', 'lmdb_search': "%{user|username|if('eq','" + UNINDEXED + "','no','auto')}"},
+}
 INDEX_FILES = ('dovecot.index', 'dovecot.list.index')
 
 
@@ -73,7 +80,7 @@ class Target:
         options = Options(mail_format, module_dir, fsync)
         config = CONFIG % dict(environment=ENVIRONMENT[DOVECOT] % dict(shim=shim, counters=counters_path))
         self.server = Server(options, config=config, base=base,
-                             userdb_fields={'mail_fsync': '%{user|domain}' if DOVECOT == '2.4' else '%d'})
+                             userdb_fields=FIELDS[DOVECOT])
         # to be removed after all rounds, and after this one
         self.users, self.round_users = set(), set()
 
