@@ -401,6 +401,20 @@ static void drain_at_close(struct lmdb_mailbox *mbox)
 		lmdb_status_write(mbox);
 }
 
+/* Closing reports no error, and imap's MOVE sends the text of an earlier one after it: that must stay where it is. */
+static void drain_keeping_error(struct lmdb_mailbox *mbox)
+{
+	struct mail_storage *storage = mbox->box.storage;
+	char *error_string = storage->error_string;
+	enum mail_error error = storage->error;
+
+	storage->error_string = NULL;
+	drain_at_close(mbox);
+	i_free(storage->error_string);
+	storage->error_string = error_string;
+	storage->error = error;
+}
+
 void lmdb_sync_close(struct lmdb_mailbox *mbox)
 {
 	struct mailbox *box = &mbox->box;
@@ -408,7 +422,7 @@ void lmdb_sync_close(struct lmdb_mailbox *mbox)
 	timeout_remove(&mbox->to_flags);
 	if (box->view != NULL && !box->mailbox_deleted && !mail_index_is_deleted(box->index) &&
 	    (box->flags & MAILBOX_FLAG_SAVEONLY) == 0)
-		drain_at_close(mbox);
+		drain_keeping_error(mbox);
 	timeout_remove(&mbox->to_flags);
 	i_zero(&mbox->journal);
 }

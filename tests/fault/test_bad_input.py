@@ -511,8 +511,10 @@ class ReadOnly(Damage):
         mount_tmpfs(self.home(), 'mode=755,uid=%d,gid=%d' % (self.server.mail_uid, self.server.mail_gid))
 
     def tearDown(self):
-        super().tearDown()
-        unmount(self.home())
+        try:
+            super().tearDown()
+        finally:
+            unmount(self.home())
 
     def remount(self, how):
         self.server.run(['mount', '-o', 'remount,' + how, self.home()])

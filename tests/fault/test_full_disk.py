@@ -152,11 +152,13 @@ class FullFileSystem(NoRoom):
             self.allow_log('.')
 
     def tearDown(self):
-        super().tearDown()
-        # The next test needs the room.
-        unmount(self.server.home_root)
-        mount_tmpfs(self.server.home_root, 'size=%d,mode=755,uid=%d,gid=%d' % (self.size, self.server.mail_uid,
-                                                                             self.server.mail_gid))
+        try:
+            super().tearDown()
+        finally:
+            # The next test needs the room.
+            unmount(self.server.home_root)
+            mount_tmpfs(self.server.home_root, 'size=%d,mode=755,uid=%d,gid=%d' % (self.size, self.server.mail_uid,
+                                                                                 self.server.mail_gid))
 
     def make_room(self):
         """Remount with twice the size."""
