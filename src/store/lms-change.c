@@ -15,6 +15,8 @@
    change also touches the page of the oldest. */
 #define CHANGES_KEEP 10000
 #define CHANGES_SLACK 256
+/* Folder id, change, part */
+#define KEY_SIZE 20
 
 static int cmp_ranges(const void *p1, const void *p2)
 {
@@ -89,7 +91,7 @@ static int trim(struct lms_write *write, struct lms_wfolder *folder)
 	if (lms_cursor_open(&cursor, &write->txn, LMS_DB_CHANGES) < 0)
 		return -1;
 	while ((ret = lms_cursor_seek_unread(&cursor, &key, &size)) > 0) {
-		if (cursor.key_size != 20 || !lms_key_has_prefix(cursor.key, cursor.key_size, &key))
+		if (cursor.key_size != KEY_SIZE || !lms_key_has_prefix(cursor.key, cursor.key_size, &key))
 			break;
 		change = lms_key_get_id(cursor.key + 8);
 		if (change > rec->pub.changes_since) {
@@ -133,6 +135,9 @@ static int scan_record(struct lms_cursor *cursor, lms_change_callback *callback,
 	struct lms_change_range range;
 	int ret;
 
+	/* On a page of another database, that the file has in the place of one of this, keys may begin like ours. */
+	if (cursor->key_size != KEY_SIZE)
+		return lms_fail_record(cursor->txn->error, cursor->txn->env, "changes");
 	lms_change_reader_init(&reader, &cursor->value);
 	while ((ret = lms_change_read(&reader, &range)) > 0) {
 		ret = callback(range.kind, range.uid1, range.uid2, context);

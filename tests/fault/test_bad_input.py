@@ -574,18 +574,18 @@ service pop3 {
     def test_store_grows_too_large(self):
         """Until it doesn't fit any more: what is there can be read, what is new is refused, and nobody crashes."""
         self.allow_log('raise vsz_limit of the service')
-        self.expect_log(r'data\.mdb has \d+ MB, but the address space is limited to 64 MB: set vsz_limit of this '
+        self.expect_log(r'data\.mdb has \d+ MB, but the address space is limited to 96 MB: set vsz_limit of this '
                         r'service \(default_vsz_limit\) to at least \d+M')
         self.allow_log(r'Error: (Failed to autocreate mailbox INBOX|.*Couldn.t (init|open) INBOX|.*save failed)')
         imap, reader = self.imap(), self.imap()
         reader.select()
-        data = [message_of_size(1 << 20, number) for number in range(64)]
+        data = [message_of_size(1 << 20, number) for number in range(96)]
         saved = 0
         while (result := imap.cmd('APPEND INBOX ', Literal(data[saved]))).status == 'OK':
             saved += 1
         self.assertEqual((result.status, bool(result.code)), ('NO', True), result)
         self.assertGreater(saved, 8)
-        self.note = '%d MB fit into 64' % saved
+        self.note = '%d MB fit into 96' % saved
         # The session that was refused goes on; so does the one that has the mailbox open; what is small still fits.
         imap.select()
         reader.ok('NOOP')

@@ -361,7 +361,7 @@ class Repair(Points):
             return done
 
         self.expect_log('Fixed index file .*seen_messages_count 99 -> 0')
-        self.allow_log('Warning: fscking index file')
+        self.allow_log(r'Warning: (Mailbox \S+: )?fscking index file')
         self.all_points(attempt, answers=2)
 
     def break_index(self):
