@@ -299,20 +299,26 @@ void lsi_close(struct lsi_index **_index)
 	index_free(index);
 }
 
-bool lsi_discard(struct lsi_index *index, const struct lms_error *error)
+int lsi_remove(struct lsi_index *index, struct lms_error *error_r)
 {
 	struct stat st;
 
-	if (!is_beyond_use(error))
-		return false;
+	memset(&st, 0, sizeof(st));
 	if (index->env != NULL) {
-		memset(&st, 0, sizeof(st));
 		st.st_dev = index->env->dev;
 		st.st_ino = index->env->ino;
 		close_env(index);
-		return remove_files(index, &st, NULL) == 0;
+	} else if (stat_data(index, &st) < 0) {
+		return errno == ENOENT ? 0 : lms_fail_errno(error_r, errno, "stat", index->dir);
+	} else if (!S_ISREG(st.st_mode)) {
+		return lms_fail(error_r, LMS_INVALID, "%s/" LMS_FILE_DATA " isn't a file", index->dir);
 	}
-	return stat_data(index, &st) == 0 && S_ISREG(st.st_mode) && remove_files(index, &st, NULL) == 0;
+	return remove_files(index, &st, error_r);
+}
+
+bool lsi_discard(struct lsi_index *index, const struct lms_error *error)
+{
+	return is_beyond_use(error) && lsi_remove(index, NULL) == 0;
 }
 
 int lsi_index_follow(struct lsi_index *index, struct lms_error *error_r)

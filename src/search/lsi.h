@@ -56,6 +56,8 @@ void lsi_close(struct lsi_index **index);
 /* After an error of any other function: if it says that the index can't be used any more, delete its files and return
    true. The next use begins a new one. */
 bool lsi_discard(struct lsi_index *index, const struct lms_error *error);
+/* Delete the files, whatever is in them. The next use begins a new index. */
+int lsi_remove(struct lsi_index *index, struct lms_error *error_r);
 /* Make what was committed survive a power cut. */
 int lsi_sync(struct lsi_index *index, struct lms_error *error_r);
 

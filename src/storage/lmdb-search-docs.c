@@ -2,6 +2,7 @@
 
 #include "lib.h"
 #include "array.h"
+#include "seq-range-array.h"
 #include "time-util.h"
 #include "unichar.h"
 #include "lmdb-compat.h"
@@ -251,6 +252,21 @@ bool lmdb_search_prepare_background(struct lmdb_mailbox *mbox)
 	lsi_snapshot_unref(&snapshot);
 	mbox->search->background = TRUE;
 	return TRUE;
+}
+
+void lmdb_search_get_missing(struct lmdb_mailbox *mbox, ARRAY_TYPE(seq_range) *uids)
+{
+	const struct lmdb_search_doc *doc;
+
+	array_foreach(&mbox->search->docs, doc) {
+		if (doc->position == LSI_MISSING && doc->doc.body_id != 0)
+			seq_range_array_add(uids, doc->uid);
+	}
+}
+
+bool lmdb_search_has_failed(struct lmdb_mailbox *mbox)
+{
+	return mbox->search != NULL && mbox->search->failed;
 }
 
 void lmdb_search_close(struct lmdb_mailbox *mbox)

@@ -44,6 +44,10 @@ const struct lmdb_search_doc *lmdb_search_doc(struct lmdb_mailbox *mbox, uint32_
 void lmdb_search_add(struct mail *mail);
 /* The same for a work in the background, without lmdb_search_begin(). Returns FALSE if there is no index. */
 bool lmdb_search_prepare_background(struct lmdb_mailbox *mbox);
+/* After that: UIDs of the messages that aren't indexed are added to the array. */
+void lmdb_search_get_missing(struct lmdb_mailbox *mbox, ARRAY_TYPE(seq_range) *uids);
+/* Has the index not been used, after an error that was logged? */
+bool lmdb_search_has_failed(struct lmdb_mailbox *mbox);
 /* Write what was added, and keep the index in shape. */
 void lmdb_search_flush(struct lmdb_mailbox *mbox);
 /* The mailbox is being closed. */

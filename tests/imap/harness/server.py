@@ -180,6 +180,7 @@ class Server:
         self.limits = limits
         self.userdb_fields = userdb_fields or {}
         self.master = None
+        self.doveadm_program = find_program('doveadm')
         self.users = 0
         self.log_offset = 0
         self.dir = tempfile.mkdtemp(prefix='dl', dir=base)
@@ -208,11 +209,15 @@ class Server:
     def module_dir(self):
         return os.path.join(self.dir, 'modules')
 
+    @property
+    def system_module_dir(self):
+        return subprocess.run([find_program('doveconf'), '-d', '-h', 'mail_plugin_dir'], check=True,
+                              capture_output=True, text=True).stdout.strip()
+
     def _link_modules(self):
         """mail_plugin_dir is one directory: Dovecot's own plugins and, in place of any installed one, ours."""
         os.mkdir(self.module_dir)
-        system = subprocess.run([find_program('doveconf'), '-d', '-h', 'mail_plugin_dir'], check=True,
-                                capture_output=True, text=True).stdout.strip()
+        system = self.system_module_dir
         sources = [system] + ([self.options.module_dir] if self.options.module_dir else [])
         for source in sources:
             for name in os.listdir(source):
@@ -223,6 +228,33 @@ class Server:
                     os.symlink(os.path.join(os.path.realpath(source), name), target)
                 elif not os.path.lexists(target):
                     os.symlink(os.path.join(system, name), target)
+
+    def use_doveadm_modules(self):
+        """From now on doveadm loads our commands too. Where it looks for modules is compiled into it, so if they aren't
+        there, this takes a copy of it that looks in our directory."""
+        if self.options.module_dir is None or self.doveadm_program != find_program('doveadm'):
+            return
+        ours = os.path.join(self.options.module_dir, 'doveadm')
+        if not os.path.exists(ours):
+            # not installed, only built
+            ours = os.path.join(self.options.module_dir, '..', '..', 'doveadm', '.libs')
+        os.mkdir(os.path.join(self.dir, 'doveadm-modules'))
+        for source in (os.path.join(self.system_module_dir, 'doveadm'), ours):
+            for name in os.listdir(source):
+                target = os.path.join(self.dir, 'doveadm-modules', name)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(target)
+                os.symlink(os.path.join(os.path.realpath(source), name), target)
+        with open(self.doveadm_program, 'rb') as file:
+            program = file.read()
+        old = os.path.join(self.system_module_dir, 'doveadm').encode()
+        # Relative, because it has to fit; run() starts everything in self.dir.
+        new = b'./doveadm-modules'
+        assert len(new) <= len(old) and program.count(old + b'\0') == 1, old
+        self.doveadm_program = os.path.join(self.dir, 'doveadm')
+        with open(self.doveadm_program, 'wb') as file:
+            file.write(program.replace(old + b'\0', new.ljust(len(old) + 1, b'\0')))
+        os.chmod(self.doveadm_program, 0o755)
 
     def _identity_config(self):
         if os.geteuid() == 0:
@@ -424,7 +456,7 @@ class Server:
         return done
 
     def doveadm_argv(self, *args, settings=()):
-        argv = [find_program('doveadm'), '-c', self.config_path]
+        argv = [self.doveadm_program, '-c', self.config_path]
         if DOVECOT == '2.4':
             args, settings = dovecot24.arguments(args), dovecot24.options(settings)
         for setting in settings:
