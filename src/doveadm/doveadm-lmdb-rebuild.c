@@ -37,22 +37,34 @@ static int fail_mailbox(struct doveadm_lmdb_context *ctx, struct mailbox *box, c
 	return -1;
 }
 
-static void index_mails(struct doveadm_lmdb_context *ctx, struct mailbox *box, struct mail_search_context *search,
-			unsigned int count)
+/* Returns -1 after an error, which is the mailbox's. */
+static int index_mail(struct mail *mail)
+{
+	/* through the fts plugin, if it has decoders */
+	if (LMDB_LIST(mail->box->list)->fts)
+		return mail_precache(mail);
+	lmdb_search_add(mail);
+	return 0;
+}
+
+static int index_mails(struct doveadm_lmdb_context *ctx, struct mailbox *box, struct mail_search_context *search,
+		       unsigned int count)
 {
 	bool progress = shows_progress(ctx) && count > 0;
 	unsigned int done = 0;
 	struct mail *mail;
+	int ret = 0;
 
-	while (!doveadm_is_killed() && mailbox_search_next(search, &mail)) {
+	while (ret == 0 && !doveadm_is_killed() && mailbox_search_next(search, &mail)) {
 		T_BEGIN {
-			lmdb_search_add(mail);
+			ret = index_mail(mail);
 		} T_END;
 		if (++done % PROGRESS_STEP == 0 && done < count && progress)
 			show_progress(box, done, count);
 	}
 	if (progress)
 		show_progress(box, done, count);
+	return ret;
 }
 
 static int index_uids(struct doveadm_lmdb_context *ctx, struct mailbox *box, const ARRAY_TYPE(seq_range) *uids)
@@ -70,7 +82,8 @@ static int index_uids(struct doveadm_lmdb_context *ctx, struct mailbox *box, con
 					  __func__);
 	search = mailbox_search_init(trans, args, NULL, 0, NULL);
 	mail_search_args_unref(&args);
-	index_mails(ctx, box, search, seq_range_count(uids));
+	if (index_mails(ctx, box, search, seq_range_count(uids)) < 0)
+		ret = fail_mailbox(ctx, box, "Indexing");
 	if (mailbox_search_deinit(&search) < 0)
 		ret = fail_mailbox(ctx, box, "Reading messages");
 	if (mailbox_transaction_commit(&trans) < 0)
@@ -105,7 +118,7 @@ static int index_mailbox(struct doveadm_lmdb_context *ctx, struct mailbox_list *
 	int ret;
 
 	if (mailbox_sync(box, MAILBOX_SYNC_FLAG_FULL_READ) < 0)
-		ret = fail_mailbox(ctx, box, "Opening it");
+		ret = fail_mailbox(ctx, box, "Opening the mailbox");
 	else
 		ret = index_open_mailbox(ctx, box);
 	mailbox_free(&box);

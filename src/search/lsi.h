@@ -35,6 +35,8 @@ enum lsi_field {
 	LSI_BCC,
 	/* Names of the header fields of the message itself, each one a text */
 	LSI_NAME,
+	/* What decoders made of attachments */
+	LSI_ATTACHMENT,
 	LSI_FIELD_COUNT
 };
 #define LSI_FIELD_BIT(field) (1u << (field))

@@ -16,6 +16,8 @@ struct lmdb_list {
 	struct lms_env *env;
 	/* opened by lmdb_list_search() when it is first needed */
 	struct lsi_index *search;
+	/* the fts plugin indexes messages, with decoded attachments, and nobody else */
+	bool fts;
 	/* lms_subscription_change() that list.subscriptions shows */
 	uint64_t subscription_change;
 	bool subscriptions_read;

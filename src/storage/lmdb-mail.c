@@ -271,8 +271,12 @@ static int lmdb_mail_precache(struct mail *mail)
 {
 	if (index_mail_precache(mail) < 0)
 		return -1;
-	if (lmdb_search_prepare_background(LMDB_MAILBOX(mail->box)))
-		lmdb_search_add(mail);
+	if (lmdb_search_prepare_background(LMDB_MAILBOX(mail->box))) {
+		if (LMDB_LIST(mail->box->list)->fts)
+			lmdb_search_open(mail);
+		else
+			lmdb_search_add(mail);
+	}
 	return 0;
 }
 

@@ -205,7 +205,13 @@ void lmdb_search_flush(struct lmdb_mailbox *mbox)
 	struct lsi_index *index;
 	struct lms_error error;
 
-	if (search == NULL || search->batch == NULL || lsi_batch_count(search->batch) == 0)
+	if (search == NULL || search->batch == NULL)
+		return;
+	if (search->open_uid != 0) {
+		lsi_batch_end(search->batch, TRUE);
+		search->open_uid = 0;
+	}
+	if (lsi_batch_count(search->batch) == 0)
 		return;
 	index = lmdb_search_index(mbox);
 	if (index != NULL) {
@@ -217,7 +223,8 @@ void lmdb_search_flush(struct lmdb_mailbox *mbox)
 	lsi_batch_free(&search->batch);
 }
 
-void lmdb_search_add(struct mail *mail)
+/* Begin the document of a message and add its text, unless it is there or can't be read. */
+static bool begin_document(struct mail *mail)
 {
 	struct lmdb_mailbox *mbox = LMDB_MAILBOX(mail->box);
 	struct lmdb_search_docs *search = mbox->search;
@@ -225,18 +232,72 @@ void lmdb_search_add(struct mail *mail)
 	unsigned int hint = 0;
 
 	if (search == NULL || search->failed)
-		return;
+		return FALSE;
 	doc = lmdb_search_doc(mbox, mail->uid, &hint);
 	if (doc == NULL || doc->position != LSI_MISSING || doc->doc.body_id == 0)
-		return;
+		return FALSE;
 	if (search->batch == NULL && (search->batch = lsi_batch_new()) == NULL)
-		return;
+		return FALSE;
 	if (lsi_batch_has(search->batch, doc->doc.body_id))
-		return;
+		return FALSE;
 	lsi_batch_begin(search->batch, &doc->doc);
-	lsi_batch_end(search->batch, lmdb_search_feed(mail, search->batch) == 0);
-	if (lsi_batch_is_full(search->batch))
+	if (lmdb_search_feed(mail, search->batch) == 0)
+		return TRUE;
+	lsi_batch_end(search->batch, FALSE);
+	return FALSE;
+}
+
+static void end_document(struct lmdb_mailbox *mbox)
+{
+	lsi_batch_end(mbox->search->batch, TRUE);
+	mbox->search->open_uid = 0;
+	if (lsi_batch_is_full(mbox->search->batch))
 		lmdb_search_flush(mbox);
+}
+
+void lmdb_search_add(struct mail *mail)
+{
+	struct lmdb_mailbox *mbox = LMDB_MAILBOX(mail->box);
+
+	if (!LMDB_LIST(mbox->box.list)->fts && begin_document(mail))
+		end_document(mbox);
+}
+
+void lmdb_search_open(struct mail *mail)
+{
+	struct lmdb_mailbox *mbox = LMDB_MAILBOX(mail->box);
+
+	if (lmdb_search_is_open(mbox, mail->uid))
+		return;
+	if (mbox->search != NULL && mbox->search->open_uid != 0)
+		end_document(mbox);
+	if (begin_document(mail))
+		mbox->search->open_uid = mail->uid;
+}
+
+bool lmdb_search_is_open(struct lmdb_mailbox *mbox, uint32_t uid)
+{
+	return mbox->search != NULL && mbox->search->open_uid == uid;
+}
+
+void lmdb_search_attach(struct lmdb_mailbox *mbox, const void *data, size_t size)
+{
+	normalizer_func_t *normalizer = mbox->box.storage->user->default_normalizer;
+
+	i_assert(mbox->search->open_uid != 0);
+	T_BEGIN {
+		buffer_t *text = t_buffer_create(size + 64);
+
+		(void)normalizer(data, size, text);
+		lsi_batch_text(mbox->search->batch, LSI_ATTACHMENT, text->data, text->used);
+	} T_END;
+}
+
+void lmdb_search_attach_break(struct lmdb_mailbox *mbox)
+{
+	/* fts may close what it added to one message when the next one is open */
+	if (mbox->search->open_uid != 0)
+		lsi_batch_break(mbox->search->batch, LSI_ATTACHMENT);
 }
 
 bool lmdb_search_prepare_background(struct lmdb_mailbox *mbox)
@@ -293,7 +354,7 @@ int lmdb_search_last_indexed(struct lmdb_mailbox *mbox, uint32_t *uid_r)
 	lsi_snapshot_unref(&snapshot);
 	*uid_r = 0;
 	array_foreach(&mbox->search->docs, doc) {
-		if (doc->position == LSI_MISSING)
+		if (doc->position == LSI_MISSING && doc->doc.body_id != 0)
 			break;
 		*uid_r = doc->uid;
 	}

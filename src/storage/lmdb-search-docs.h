@@ -23,6 +23,8 @@ struct lmdb_search_docs {
 	/* state of the folder that the array is for, and of the index that the positions are for */
 	uint64_t epoch, change, generation;
 	struct lsi_batch *batch;
+	/* the message whose document is at the end of the batch and may have more text; 0 if there is none */
+	uint32_t open_uid;
 	/* the batch is part of a long work in the background: maintenance can take its time too */
 	bool background;
 	/* something went wrong and was logged: don't try again until the mailbox is opened anew */
@@ -40,8 +42,17 @@ int lmdb_search_begin(struct lmdb_mailbox *mbox, struct lsi_index *index, struct
 /* The document of a message; NULL if it isn't known. *hint is kept by the caller from one call to the next. */
 const struct lmdb_search_doc *lmdb_search_doc(struct lmdb_mailbox *mbox, uint32_t uid, unsigned int *hint);
 
-/* Add a message to the index, together with others; after lmdb_search_begin() and its end. */
+/* Add a message to the index, together with others; after lmdb_search_begin() and its end. If the fts plugin does that
+   (list->fts), nothing is added. */
 void lmdb_search_add(struct mail *mail);
+/*
+ * For the fts plugin: the same, but until the next message or lmdb_search_flush() the decoded text of attachments may
+ * be added, in UTF-8, with a break where one of them ends. The message isn't opened if it is indexed.
+ */
+void lmdb_search_open(struct mail *mail);
+bool lmdb_search_is_open(struct lmdb_mailbox *mbox, uint32_t uid);
+void lmdb_search_attach(struct lmdb_mailbox *mbox, const void *data, size_t size);
+void lmdb_search_attach_break(struct lmdb_mailbox *mbox);
 /* The same for a work in the background, without lmdb_search_begin(). Returns FALSE if there is no index. */
 bool lmdb_search_prepare_background(struct lmdb_mailbox *mbox);
 /* After that: UIDs of the messages that aren't indexed are added to the array. */

@@ -218,6 +218,11 @@ class Translation:
         elif key == 'sieve':
             active = re.fullmatch('file:.*;active=(.*)', value).group(1)
             self.lines += ['sieve_script personal {', '  driver = file', '  path = ' + active, '}']
+        elif key == 'fts':
+            # there has to be a language, whether it matters or not
+            self.lines += ['fts %s {' % value, '}', 'language en {', '  default = yes', '}']
+        elif key == 'fts_decoder':
+            self.lines += ['fts_decoder_driver = script', 'fts_decoder_script_socket_path = ' + value]
         elif key == 'sieve_extensions':
             self.lines += ['sieve_extensions {'] + ['  %s = yes' % name.lstrip('+') for name in value.split()] + ['}']
         else:

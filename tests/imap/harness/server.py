@@ -218,7 +218,12 @@ class Server:
         """mail_plugin_dir is one directory: Dovecot's own plugins and, in place of any installed one, ours."""
         os.mkdir(self.module_dir)
         system = self.system_module_dir
-        sources = [system] + ([self.options.module_dir] if self.options.module_dir else [])
+        sources = [system]
+        if self.options.module_dir:
+            sources.append(self.options.module_dir)
+            fts = os.path.join(self.options.module_dir, '..', '..', 'fts', '.libs')
+            # not installed, only built
+            sources += [fts] if os.path.exists(fts) else []
         for source in sources:
             for name in os.listdir(source):
                 target = os.path.join(self.module_dir, name)

@@ -1,0 +1,80 @@
+"""Other search backends over our storage: they have their own index and their own idea of what matches."""
+
+from harness import ServerTest, message
+from harness.server import DOVECOT
+
+
+class Backend(ServerTest):
+    """What every backend has to find and to forget."""
+
+    def setUp(self):
+        super().setUp()
+        self.client = self.imap()
+        self.client.create('Work')
+        self.client.append_many('INBOX', [message('subject%d' % number, 'Body with number%dx in it.\r\n' % number)
+                                          for number in range(1, 21)])
+        self.client.select()
+
+    def found(self, *query):
+        """What the backend itself finds in INBOX."""
+        out = self.doveadm('fts lookup', 'mailbox', 'INBOX', *query)
+        return out.splitlines()[0].partition(': ')[2]
+
+    def follows(self):
+        imap = self.client
+        self.assertEqual(imap.search('BODY number7x'), [7])
+        self.doveadm('index', 'INBOX')
+        self.assertEqual(self.found('body', 'number7x'), '7')
+        self.assertEqual(imap.search('SUBJECT subject7'), [7])
+        imap.ok('COPY 7:8 Work')
+        imap.ok('MOVE 8 Work')
+        imap.store('7', r'+FLAGS.SILENT (\Deleted)')
+        imap.ok('EXPUNGE')
+        self.assertEqual(imap.search('BODY number7x'), [])
+        self.deliver(message('late', 'Body with number99x in it.\r\n'))
+        imap.ok('NOOP')
+        self.assertEqual(imap.search('BODY number99x'), [21])
+        imap.select('Work')
+        self.assertEqual(imap.search('BODY number7x'), [1])
+        self.assertEqual(imap.search('BODY number8x'), [2, 3])
+        self.doveadm('fts optimize')
+        self.doveadm('fts rescan')
+        self.doveadm('index', '*')
+        self.assertEqual(self.found('body', 'number9x'), '9')
+        self.assertEqual(self.found('body', 'number7x'), 'no results')
+        self.assertEqual(imap.search('BODY number8x'), [2, 3])
+
+
+if DOVECOT == '2.3':
+    class Xapian(Backend):
+        plugins = 'fts fts_xapian'
+        config = '''
+plugin {
+  fts = xapian
+  fts_xapian = partial=3 full=20
+}
+'''
+
+        def test_follows(self):
+            self.follows()
+else:
+    class Flatcurve(Backend):
+        plugins = 'fts fts_flatcurve'
+        config = '''
+fts flatcurve {
+}
+language_tokenizers = generic email-address
+language_filters = lowercase snowball
+language en {
+  default = yes
+}
+'''
+
+        def test_follows(self):
+            self.follows()
+
+        def test_stems(self):
+            """Its answer for what it has indexed stands: our own index doesn't take anything away."""
+            self.client.append('INBOX', message('stems', 'He likes running.\r\n'))
+            self.client.ok('NOOP')
+            self.assertEqual(self.client.search('BODY liked'), [21])
