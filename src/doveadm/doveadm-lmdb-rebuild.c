@@ -97,7 +97,7 @@ static int index_open_mailbox(struct doveadm_lmdb_context *ctx, struct mailbox *
 	ARRAY_TYPE(seq_range) uids;
 	int ret = 0;
 
-	if (lmdb_search_prepare_background(mbox)) {
+	if (lmdb_search_prepare(mbox, TRUE)) {
 		t_array_init(&uids, 64);
 		lmdb_search_get_missing(mbox, &uids);
 		if (array_count(&uids) > 0)

@@ -126,7 +126,7 @@ static bool open_document(struct fts_lmdb_update *update, uint32_t uid)
 
 	if (lmdb_search_is_open(update->mbox, uid))
 		return TRUE;
-	if (!lmdb_search_prepare_background(update->mbox))
+	if (!lmdb_search_prepare(update->mbox, TRUE))
 		return FALSE;
 	if (update->mail == NULL) {
 		update->trans = mailbox_transaction_begin(box, MAILBOX_TRANSACTION_FLAG_NO_CACHE_DEC, "fts lmdb");

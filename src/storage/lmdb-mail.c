@@ -271,7 +271,7 @@ static int lmdb_mail_precache(struct mail *mail)
 {
 	if (index_mail_precache(mail) < 0)
 		return -1;
-	if (lmdb_search_prepare_background(LMDB_MAILBOX(mail->box))) {
+	if (lmdb_search_prepare(LMDB_MAILBOX(mail->box), TRUE)) {
 		if (LMDB_LIST(mail->box->list)->fts)
 			lmdb_search_open(mail);
 		else

@@ -300,18 +300,18 @@ void lmdb_search_attach_break(struct lmdb_mailbox *mbox)
 		lsi_batch_break(mbox->search->batch, LSI_ATTACHMENT);
 }
 
-bool lmdb_search_prepare_background(struct lmdb_mailbox *mbox)
+bool lmdb_search_prepare(struct lmdb_mailbox *mbox, bool background)
 {
 	struct lsi_index *index = lmdb_search_index(mbox);
 	struct lsi_snapshot *snapshot;
 
-	if (index == NULL || (mbox->search != NULL && mbox->search->background))
+	if (index == NULL || (mbox->search != NULL && mbox->search->background >= background))
 		return index != NULL;
 	if (lmdb_search_begin(mbox, index, &snapshot) < 0)
 		return FALSE;
 	lsi_search_end(index);
 	lsi_snapshot_unref(&snapshot);
-	mbox->search->background = TRUE;
+	mbox->search->background = background;
 	return TRUE;
 }
 

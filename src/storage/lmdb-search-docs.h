@@ -42,7 +42,10 @@ int lmdb_search_begin(struct lmdb_mailbox *mbox, struct lsi_index *index, struct
 /* The document of a message; NULL if it isn't known. *hint is kept by the caller from one call to the next. */
 const struct lmdb_search_doc *lmdb_search_doc(struct lmdb_mailbox *mbox, uint32_t uid, unsigned int *hint);
 
-/* Add a message to the index, together with others; after lmdb_search_begin() and its end. If the fts plugin does that
+/* Have mbox->search, whatever state it is in, for what follows; background: for a work in the background. Returns FALSE
+   if there is no index. */
+bool lmdb_search_prepare(struct lmdb_mailbox *mbox, bool background);
+/* Add a message to the index, together with others; after lmdb_search_begin() and its end, or lmdb_search_prepare(). If the fts plugin does that
    (list->fts), nothing is added. */
 void lmdb_search_add(struct mail *mail);
 /*
@@ -53,8 +56,6 @@ void lmdb_search_open(struct mail *mail);
 bool lmdb_search_is_open(struct lmdb_mailbox *mbox, uint32_t uid);
 void lmdb_search_attach(struct lmdb_mailbox *mbox, const void *data, size_t size);
 void lmdb_search_attach_break(struct lmdb_mailbox *mbox);
-/* The same for a work in the background, without lmdb_search_begin(). Returns FALSE if there is no index. */
-bool lmdb_search_prepare_background(struct lmdb_mailbox *mbox);
 /* After that: UIDs of the messages that aren't indexed are added to the array. */
 void lmdb_search_get_missing(struct lmdb_mailbox *mbox, ARRAY_TYPE(seq_range) *uids);
 /* Has the index not been used, after an error that was logged? */
