@@ -269,6 +269,11 @@ static void lmdb_mail_update_keywords(struct mail *mail, enum modify_type modify
 
 static int lmdb_mail_precache(struct mail *mail)
 {
+	struct index_mail_data *data = &LMDB_MAIL(mail)->imail.data;
+
+	/* core would go on with a parser that it has only where it looks for the parts itself */
+	if (data->parts != NULL)
+		data->wanted_fields &= ENUM_NEGATE(MAIL_FETCH_STREAM_BODY);
 	if (index_mail_precache(mail) < 0)
 		return -1;
 	if (lmdb_search_prepare(LMDB_MAILBOX(mail->box), TRUE)) {

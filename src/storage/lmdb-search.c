@@ -74,22 +74,37 @@ static void set_result(struct mail_search_arg *arg, struct lmdb_search_context *
 		ARG_SET_RESULT(arg, ret);
 }
 
+/* As mail_search_args_foreach(), but it leaves alone what results from several arguments. */
+static void set_results(struct mail_search_arg *args, struct lmdb_search_context *ctx)
+{
+	for (; args != NULL; args = args->next) {
+		if (args->type == SEARCH_OR || args->type == SEARCH_SUB)
+			set_results(args->value.subargs, ctx);
+		else if (args->result == -1)
+			set_result(args, ctx);
+	}
+}
+
+/* A plugin that stands before us (fts) may know better what an argument's result is, unless it is our own. */
+static bool is_last_word(const struct lmdb_mailbox *mbox)
+{
+	return mbox->box.v.search_next_update_seq == lmdb_search_next_update_seq || LMDB_LIST(mbox->box.list)->fts;
+}
+
 /* Put in what the index knows about the message. Returns FALSE if that makes it not match. */
 static bool may_match(struct mail_search_context *search_ctx, struct lmdb_search_context *ctx)
 {
+	struct mail_search_arg *args = search_ctx->args->args;
 	uint32_t uid;
 
 	mail_index_lookup_uid(search_ctx->transaction->view, search_ctx->seq, &uid);
 	ctx->doc = lmdb_search_doc(ctx->mbox, uid, &ctx->hint);
 	if (ctx->doc == NULL)
 		return TRUE;
-	return mail_search_args_foreach(search_ctx->args->args, set_result, ctx) != 0;
-}
-
-/* A plugin that stands before us (fts) may know better, unless it is our own: then nothing is decided here. */
-static bool may_skip(const struct lmdb_mailbox *mbox)
-{
-	return mbox->box.v.search_next_update_seq == lmdb_search_next_update_seq || LMDB_LIST(mbox->box.list)->fts;
+	if (is_last_word(ctx->mbox))
+		return mail_search_args_foreach(args, set_result, ctx) != 0;
+	set_results(args, ctx);
+	return TRUE;
 }
 
 bool lmdb_search_next_update_seq(struct mail_search_context *search_ctx)
@@ -102,7 +117,7 @@ bool lmdb_search_next_update_seq(struct mail_search_context *search_ctx)
 		ctx->looked_up = TRUE;
 	}
 	while (index_storage_search_next_update_seq(search_ctx)) {
-		if (ctx == NULL || ctx->args == NULL || may_match(search_ctx, ctx) || !may_skip(ctx->mbox))
+		if (ctx == NULL || ctx->args == NULL || may_match(search_ctx, ctx))
 			return TRUE;
 		mail_search_args_reset(search_ctx->args->args, FALSE);
 	}

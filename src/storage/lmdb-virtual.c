@@ -75,6 +75,15 @@ virtual_search_init(struct mailbox_transaction_context *t, struct mail_search_ar
 	return search_ctx;
 }
 
+/* Does the fts plugin look for messages of a mailbox in a backend of its own? Then what it finds counts. */
+static bool has_other_fts(struct mailbox *box, const struct mailbox *backend)
+{
+	struct lmdb_virtual_mailbox *vbox = LMDB_VIRTUAL_CONTEXT_REQUIRE(box);
+
+	return vbox->module_ctx.super.search_next_match_mail != index_storage_search_next_match_mail &&
+		!LMDB_LIST(backend->list)->fts;
+}
+
 /* The mailboxes of ours that have an index, and messages in the virtual one; on the data stack. */
 static void get_boxes(struct mailbox *box, ARRAY_TYPE(mailboxes) *boxes_r)
 {
@@ -87,7 +96,7 @@ static void get_boxes(struct mailbox *box, ARRAY_TYPE(mailboxes) *boxes_r)
 	array_foreach_elem(&all, backend) {
 		struct lmdb_mailbox *mbox = LMDB_MAILBOX(backend);
 
-		if (lmdb_mailbox_is(backend) && lmdb_search_index(mbox) != NULL &&
+		if (lmdb_mailbox_is(backend) && !has_other_fts(box, backend) && lmdb_search_index(mbox) != NULL &&
 		    (mbox->folder_id != 0 || lmdb_mailbox_find(mbox) > 0))
 			array_push_back(boxes_r, &backend);
 	}

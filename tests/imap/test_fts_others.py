@@ -1,5 +1,7 @@
 """Other search backends over our storage: they have their own index and their own idea of what matches."""
 
+import os
+
 from harness import ServerTest, message
 from harness.server import DOVECOT
 
@@ -45,6 +47,49 @@ class Backend(ServerTest):
         self.assertEqual(imap.search('BODY number8x'), [2, 3])
 
 
+    def stands(self, text, key, subject):
+        """The backend's answer for what it has indexed stands: our own index doesn't take anything away."""
+        self.client.append('INBOX', message(subject, text, extra='MIME-Version: 1.0\r\n'
+                                            'Content-Type: text/plain; charset=utf-8\r\n'))
+        self.client.ok('NOOP')
+        for _ in range(2):
+            self.assertEqual(self.client.search('BODY ' + key), [21])
+            # now it is in our index too
+            self.doveadm('index', 'INBOX')
+
+
+class Virtual(Backend):
+    """The same in a virtual mailbox."""
+    virtual_config = '''
+namespace virtual {
+  prefix = Virtual/
+  separator = /
+  location = virtual:@DIR@/virtual:INDEX=~/virtual
+}
+'''
+
+    @classmethod
+    def new_server(cls):
+        server = super().new_server()
+        os.makedirs(os.path.join(server.dir, 'virtual', 'All'))
+        with open(os.path.join(server.dir, 'virtual', 'All', 'dovecot-virtual'), 'w') as file:
+            file.write('*\n  all\n')
+        return server
+
+    def stands(self, text, key, subject):
+        super().stands(text, key, subject)
+        self.client.select('Virtual/All')
+        # the mailboxes are indexed, and the virtual one isn't yet
+        self.assertEqual(len(self.client.search('SUBJECT ' + key)), 1)
+        self.assertEqual(len(self.client.search('BODY ' + key)), 1)
+        self.assertEqual(len(self.client.search('BODY number7x')), 1)
+
+    def index_through_it(self):
+        """Indexing the virtual mailbox indexes the others."""
+        self.doveadm('index', 'Virtual/All')
+        self.assertEqual(self.found('body', 'number7x'), '7')
+
+
 if DOVECOT == '2.3':
     class Xapian(Backend):
         plugins = 'fts fts_xapian'
@@ -57,6 +102,19 @@ plugin {
 
         def test_follows(self):
             self.follows()
+
+        def test_stands(self):
+            self.stands('Une t\u00eate.\r\n', 'tete', '=?utf-8?q?t=C3=AAte?=')
+
+    class XapianVirtual(Virtual):
+        plugins = Xapian.plugins + ' virtual'
+        config = Xapian.config + Virtual.virtual_config
+
+        def test_index_through_it(self):
+            self.index_through_it()
+
+        def test_stands(self):
+            self.stands('Une t\u00eate.\r\n', 'tete', '=?utf-8?q?t=C3=AAte?=')
 else:
     class Flatcurve(Backend):
         plugins = 'fts fts_flatcurve'
@@ -73,8 +131,15 @@ language en {
         def test_follows(self):
             self.follows()
 
-        def test_stems(self):
-            """Its answer for what it has indexed stands: our own index doesn't take anything away."""
-            self.client.append('INBOX', message('stems', 'He likes running.\r\n'))
-            self.client.ok('NOOP')
-            self.assertEqual(self.client.search('BODY liked'), [21])
+        def test_stands(self):
+            self.stands('He has a pony.\r\n', 'ponies', 'pony')
+
+    class FlatcurveVirtual(Virtual):
+        plugins = Flatcurve.plugins + ' virtual'
+        config = Flatcurve.config + Virtual.virtual_config
+
+        def test_index_through_it(self):
+            self.index_through_it()
+
+        def test_stands(self):
+            self.stands('He has a pony.\r\n', 'ponies', 'pony')
