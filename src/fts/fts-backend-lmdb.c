@@ -205,11 +205,14 @@ static int fts_lmdb_optimize(struct fts_backend *backend)
 	return ret < 0 ? log_error(backend, &error) : 0;
 }
 
+/* Is there anything to wait for the indexer for? */
 static bool fts_lmdb_can_lookup(struct fts_backend *backend, const struct mail_search_arg *args)
 {
-	struct mailbox_list *list = backend->ns->list;
+	struct mail_namespace *ns = backend->ns;
+	bool has_index = is_our_list(ns->list) ? lmdb_list_search(ns->list) != NULL :
+		strcmp(mail_namespace_get_default_storage(ns)->name, "virtual") == 0;
 
-	return is_our_list(list) && lmdb_list_search(list) != NULL && fts_backend_default_can_lookup(backend, args);
+	return has_index && fts_backend_default_can_lookup(backend, args);
 }
 
 static void add_result(uint32_t uid, int match, float score, void *context)
@@ -227,7 +230,7 @@ static void add_result(uint32_t uid, int match, float score, void *context)
 static int fts_lmdb_lookup(struct fts_backend *backend ATTR_UNUSED, struct mailbox *box, struct mail_search_arg *args,
 			   enum fts_lookup_flags flags, struct fts_result *result)
 {
-	if (!lmdb_mailbox_is(box))
+	if (!lmdb_mailbox_is(box) || lmdb_search_index(LMDB_MAILBOX(box)) == NULL)
 		return 0;
 	if (mailbox_open(box) < 0)
 		return -1;

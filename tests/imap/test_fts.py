@@ -205,15 +205,27 @@ namespace virtual {
             file.write('*\n  all\n')
         return server
 
-    def test_search_and_index(self):
-        imap = self.client
+    def setUp(self):
+        super().setUp()
         self.fill()
-        imap.create('Work')
-        imap.append('Work', with_attachment('lies in work'))
+        self.client.create('Work')
+        self.client.append('Work', with_attachment('lies in work'))
+
+    def test_search(self):
+        self.client.select('Virtual/All')
+        for keys, count in (('BODY lies', 2), ('BODY words', 1), ('NOT BODY treasure', 2), ('SUBJECT attached', 3)):
+            self.assertEqual(len(self.client.search(keys)), count, keys)
+        self.deliver(with_attachment('lies again'))
+        self.client.ok('NOOP')
+        self.assertEqual(len(self.client.search('BODY lies')), 3)
+
+    def test_switched_off(self):
+        command = ['mailbox', 'Virtual/All', 'body', 'treasure']
+        self.assertEqual(len(self.doveadm('search', *command, settings=('plugin/lmdb_search=no',)).splitlines()), 2)
+
+    def test_index(self):
         self.doveadm('index', 'Virtual/All')
-        imap.select('Virtual/All')
-        self.assertEqual(len(imap.search('BODY words')), 1)
-        imap.select('Work')
+        self.client.select('Work')
         self.check('BODY lies', [1])
-        imap.select()
+        self.client.select()
         self.check('BODY lies', [1])
