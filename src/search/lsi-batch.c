@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* A batch with this is full. */
-#define FULL_DOCS 2048
+#define FULL_DOCS 1024
 #define FULL_BYTES ((size_t)16 << 20)
 /* A document that adds more than this is opaque. */
 #define DOC_BYTES_MAX ((size_t)16 << 20)
