@@ -1,7 +1,6 @@
 /* Copyright (c) 2026 dovecot-lmdb authors, see the included COPYING file */
 
 #include "lib.h"
-#include "mail-cache.h"
 #include "mail-index-modseq.h"
 #include "mail-transaction-log-private.h"
 #include "lmdb-compat.h"
@@ -101,19 +100,10 @@ static int reach_floor(struct lmdb_mailbox *mbox)
 	return ret;
 }
 
-/* Without a cache file core looks for it with each message that is fetched, and making it then takes as long as the
-   mailbox is large. So it is made while the view is empty; what goes wrong is told by whoever needs it. */
-static void make_cache(struct mail_index *index)
-{
-	if (!mail_index_is_in_memory(index) && mail_cache_open_and_verify(index->cache) == 0)
-		(void)mail_cache_purge(index->cache, 0, "new view");
-}
-
 int lmdb_rebuild(struct lmdb_mailbox *mbox)
 {
 	int ret;
 
-	make_cache(mbox->box.index);
 	if (reach_floor(mbox) < 0)
 		return -1;
 	ret = sync_view(mbox);

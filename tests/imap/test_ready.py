@@ -108,7 +108,10 @@ def answers(imap, count):
 @only('lmdb')
 class Ready(ServerTest):
     def cache_has_structure(self):
-        with open(os.path.join(self.home(), 'mail', 'index', '1', 'dovecot.index.cache'), 'rb') as file:
+        path = os.path.join(self.home(), 'mail', 'index', '1', 'dovecot.index.cache')
+        if not os.path.exists(path):
+            return False
+        with open(path, 'rb') as file:
             return b'"text" "plain"' in file.read()
 
     def fill(self, imap, messages):
