@@ -29,6 +29,8 @@
 #define RACES_MIN 60
 /* The same of a foreign program */
 #define FOREIGN_RACES_MIN 10
+/* How often it meets one that opens before that one has come through: each opener tries only so often. */
+#define FOREIGN_RACES_IN_TURN 3
 /* Waiting for others takes this long at most, in steps of 0.1 ms. */
 #define WAIT_STEPS 300000
 
@@ -36,6 +38,8 @@
 struct state {
 	/* processes that work on the store, that have it open, that are about to open it with our lock and with LMDB's */
 	atomic_int running, open, opening, opening_mdb;
+	/* how often it was opened by us */
+	atomic_int opened;
 	/* how often the last one to close met one that opens, and LMDB destroyed mutexes */
 	atomic_int races, destroyed;
 };
@@ -98,6 +102,20 @@ int fcntl(int fd, int cmd, ...)
 	return ret;
 }
 
+/* Close in the midst of another one's opening, unless that was done to it too often. */
+static void meet_opener(void)
+{
+	static int in_turn, opened;
+
+	if (opened != atomic_load(&state->opened))
+		in_turn = 0;
+	opened = atomic_load(&state->opened);
+	if (in_turn < FOREIGN_RACES_IN_TURN && wait_for_opener(&state->opening_mdb)) {
+		in_turn++;
+		atomic_fetch_add(&state->races, 1);
+	}
+}
+
 /* In place of libc's */
 int pthread_mutex_destroy(pthread_mutex_t *mutex)
 {
@@ -107,8 +125,8 @@ int pthread_mutex_destroy(pthread_mutex_t *mutex)
 		find_real("pthread_mutex_destroy", &real);
 	if (state != NULL && closing) {
 		/* The lock on LMDB's lock file is held. */
-		if (is_foreign && wait_for_opener(&state->opening_mdb))
-			atomic_fetch_add(&state->races, 1);
+		if (is_foreign)
+			meet_opener();
 		atomic_fetch_add(&state->destroyed, 1);
 	}
 	return real(mutex);
@@ -165,6 +183,7 @@ static struct lms_env *open_store(const char *dir)
 		atomic_fetch_sub(&state->running, 1);
 		test_child_exit();
 	}
+	atomic_fetch_add(&state->opened, 1);
 	return env;
 }
 

@@ -123,6 +123,14 @@ ssize_t pread(int fd, void *data, size_t size, off_t offset)
 	return ret;
 }
 
+/* What the compiler may make of pread() */
+ssize_t __pread_chk(int fd, void *data, size_t size, off_t offset, size_t data_size)
+{
+	if (size > data_size)
+		abort();
+	return pread(fd, data, size, offset);
+}
+
 static ssize_t write_to_slot(int fd, const void *data, size_t size, off_t offset)
 {
 	ssize_t ret = raw_syscall(SYS_pwrite64, fd, (long)data, (long)size, offset, 0, 0);
