@@ -28,7 +28,7 @@
 /* Closes that must have met an opener; some 300 do. */
 #define RACES_MIN 60
 /* The same of a foreign program */
-#define FOREIGN_RACES_MIN 10
+#define FOREIGN_RACES_MIN 5
 /* How often it meets one that opens before that one has come through: each opener tries only so often. */
 #define FOREIGN_RACES_IN_TURN 3
 /* Waiting for others takes this long at most, in steps of 0.1 ms. */
