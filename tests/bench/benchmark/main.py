@@ -144,10 +144,12 @@ def groups_of(args):
     return chosen(args.groups, GROUPS, 'group') if args.groups else USUAL_GROUPS[args.mode]
 
 
-def measure_all(run, groups, targets, table):
+def measure_all(run, groups, targets, table, save):
+    """save() is called after each operation, so that a run that is ended early leaves what it has measured."""
     for cls in OPERATIONS:
         if cls.group in groups:
             measure.alternate(run, cls(run), targets, table)
+            save()
 
 
 def interrupted(*_):
@@ -181,10 +183,13 @@ def main():
             stack.callback(lambda target=targets[-1]: bad.update({target.format: target.close()}))
             targets[-1].start()
             targets[-1].set_delay(args.flush_delay)
-        measure_all(run, groups, targets, table)
         file_system = report.file_system(directory)
-    facts = report.facts(args, run, began, file_system)
-    report.write(args.report, facts, table, formats, bad)
+
+        def save():
+            report.write(args.report, report.facts(args, run, began, file_system), table, formats, bad)
+
+        measure_all(run, groups, targets, table, save)
+    save()
     print(report.text(table, formats))
     problems = ['in the log of %s: %s' % (name, line) for name, lines in bad.items() for line in lines]
     problems += table.problems(formats)
