@@ -10,6 +10,7 @@ const char *lmdb_plugin_version = DOVECOT_ABI_VERSION;
 
 static struct mail_storage_hooks hooks = {
 	.mailbox_allocated = lmdb_virtual_mailbox_allocated,
+	.mail_allocated = lmdb_virtual_mail_allocated,
 };
 
 void lmdb_plugin_init(struct module *module)

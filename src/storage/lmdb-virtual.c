@@ -18,6 +18,12 @@
 
 struct lmdb_virtual_mailbox {
 	union mailbox_module_context module_ctx;
+	/* the message that a search is at is one of ours */
+	bool at_our_mail;
+};
+
+struct lmdb_virtual_mail {
+	union mail_module_context module_ctx;
 };
 
 /* The answer of one index; more than one only if there are several stores. */
@@ -52,6 +58,8 @@ struct lmdb_virtual_search {
 #define LMDB_VIRTUAL_CONTEXT(obj) MODULE_CONTEXT(obj, lmdb_virtual_module)
 #define LMDB_VIRTUAL_CONTEXT_REQUIRE(obj) MODULE_CONTEXT_REQUIRE(obj, lmdb_virtual_module)
 static MODULE_CONTEXT_DEFINE_INIT(lmdb_virtual_module, &mail_storage_module_register);
+#define LMDB_VIRTUAL_MAIL_CONTEXT(obj) MODULE_CONTEXT_REQUIRE(obj, lmdb_virtual_mail_module)
+static MODULE_CONTEXT_DEFINE_INIT(lmdb_virtual_mail_module, &mail_module_register);
 
 static struct mail_search_context *
 virtual_search_init(struct mailbox_transaction_context *t, struct mail_search_args *args,
@@ -253,8 +261,12 @@ static bool virtual_search_next_update_seq(struct mail_search_context *search_ct
 		search->looked_up = TRUE;
 	}
 	while (vbox->module_ctx.super.search_next_update_seq(search_ctx)) {
-		if (search == NULL || may_match(search_ctx, search))
+		if (search == NULL)
 			return TRUE;
+		if (may_match(search_ctx, search)) {
+			vbox->at_our_mail = search->doc != NULL;
+			return TRUE;
+		}
 		mail_search_args_reset(search_ctx->args->args, FALSE);
 	}
 	return FALSE;
@@ -309,6 +321,7 @@ static int virtual_search_deinit(struct mail_search_context *search_ctx)
 		} T_END;
 		array_foreach_modifiable(&search->answers, answer)
 			lmdb_search_args_free(&answer->args);
+		vbox->at_our_mail = FALSE;
 		array_free(&search->answers);
 		array_free(&search->docs);
 		i_free(search->numbers);
@@ -332,4 +345,29 @@ void lmdb_virtual_mailbox_allocated(struct mailbox *box)
 	v->search_next_match_mail = virtual_search_next_match_mail;
 	v->search_deinit = virtual_search_deinit;
 	MODULE_CONTEXT_SET(box, lmdb_virtual_module, vbox);
+}
+
+/* A search has every message it finds prefetched. That opens the message in its mailbox, and later costs a look at all
+   mailboxes of the virtual one, for nothing: ours has no prefetching. */
+static bool virtual_mail_prefetch(struct mail *mail)
+{
+	struct lmdb_virtual_mailbox *vbox = LMDB_VIRTUAL_CONTEXT_REQUIRE(mail->box);
+	struct lmdb_virtual_mail *vmail = LMDB_VIRTUAL_MAIL_CONTEXT((struct mail_private *)mail);
+
+	return vbox->at_our_mail || vmail->module_ctx.super.prefetch(mail);
+}
+
+void lmdb_virtual_mail_allocated(struct mail *mail)
+{
+	struct mail_private *pmail = (struct mail_private *)mail;
+	struct mail_vfuncs *v = pmail->vlast;
+	struct lmdb_virtual_mail *vmail;
+
+	if (mail->box->virtual_vfuncs == NULL)
+		return;
+	vmail = p_new(pmail->pool, struct lmdb_virtual_mail, 1);
+	vmail->module_ctx.super = *v;
+	pmail->vlast = &vmail->module_ctx.super;
+	v->prefetch = virtual_mail_prefetch;
+	MODULE_CONTEXT_SET(pmail, lmdb_virtual_mail_module, vmail);
 }
