@@ -82,6 +82,9 @@ static inline void lmdb_modseq_enable_anew(struct mail_index *index)
 	mail_index_modseq_enable(index);
 }
 
+/* What a client of the indexer service says first. */
+#  define LMDB_INDEXER_HANDSHAKE "VERSION\tindexer-client\t1\t0\n"
+
 /* The status item with the last message that is indexed for searching, of those before the first one that isn't. */
 #  define LMDB_STATUS_LAST_INDEXED STATUS_FTS_LAST_INDEXED_UID
 
@@ -93,6 +96,7 @@ lmdb_status_set_last_indexed(struct mailbox_status *status, uint32_t seq ATTR_UN
 
 #else
 
+#  define LMDB_INDEXER_HANDSHAKE "VERSION\tindexer\t1\t0\n"
 #  define LMDB_STATUS_LAST_INDEXED STATUS_LAST_CACHED_SEQ
 
 static inline void

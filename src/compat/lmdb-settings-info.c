@@ -18,6 +18,7 @@ const struct lmdb_settings lmdb_default_settings = {
 	.expunge_grace = 60,
 	.flag_delay = 60,
 	.search = "auto",
+	.search_when = "search",
 };
 
 bool lmdb_settings_check(const struct lmdb_settings *set, const char **error_r)
@@ -28,6 +29,11 @@ bool lmdb_settings_check(const struct lmdb_settings *set, const char **error_r)
 	}
 	if (strcmp(set->search, "auto") != 0 && strcmp(set->search, "yes") != 0 && strcmp(set->search, "no") != 0) {
 		*error_r = "Invalid lmdb_search: It must be auto, yes or no";
+		return FALSE;
+	}
+	if (strcmp(set->search_when, "search") != 0 && strcmp(set->search_when, "background") != 0 &&
+	    strcmp(set->search_when, "delivery") != 0) {
+		*error_r = "Invalid lmdb_search_when: It must be search, background or delivery";
 		return FALSE;
 	}
 	return TRUE;
@@ -49,6 +55,7 @@ static const struct setting_define lmdb_setting_defines[] = {
 	DEF(TIME, expunge_grace),
 	DEF(TIME, flag_delay),
 	DEF(STR, search),
+	DEF(STR, search_when),
 
 	SETTING_DEFINE_LIST_END
 };

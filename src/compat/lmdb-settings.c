@@ -26,6 +26,7 @@ int lmdb_settings_read(struct mailbox_list *list, struct lmdb_settings *set_r, c
 	*set_r = *set;
 	set_r->pool = NULL;
 	set_r->search = p_strdup(list->pool, set->search);
+	set_r->search_when = p_strdup(list->pool, set->search_when);
 	settings_free(set);
 	return 0;
 }
@@ -45,6 +46,14 @@ static int setting_time(struct mail_user *user, const char *name, unsigned int *
 	return 0;
 }
 
+static void setting_string(struct mail_user *user, const char *name, const char **string)
+{
+	const char *value = mail_user_plugin_getenv(user, name);
+
+	if (value != NULL && *value != '\0')
+		*string = value;
+}
+
 static int setting_bool(struct mail_user *user, const char *name, bool *on, const char **error_r)
 {
 	const char *value = mail_user_plugin_getenv(user, name);
@@ -62,11 +71,10 @@ static int setting_bool(struct mail_user *user, const char *name, bool *on, cons
 int lmdb_settings_read(struct mailbox_list *list, struct lmdb_settings *set_r, const char **error_r)
 {
 	struct mail_user *user = list->ns->user;
-	const char *search = mail_user_plugin_getenv(user, "lmdb_search");
 
 	*set_r = lmdb_default_settings;
-	if (search != NULL && *search != '\0')
-		set_r->search = search;
+	setting_string(user, "lmdb_search", &set_r->search);
+	setting_string(user, "lmdb_search_when", &set_r->search_when);
 	if (setting_bool(user, "lmdb_any_filesystem", &set_r->any_filesystem, error_r) < 0 ||
 	    setting_bool(user, "lmdb_compress", &set_r->compress, error_r) < 0 ||
 	    setting_time(user, "lmdb_expunge_grace", &set_r->expunge_grace, error_r) < 0 ||

@@ -19,6 +19,8 @@ struct lmdb_settings {
 	unsigned int flag_delay;
 	/* Keep and use a search index: "yes", "no", or "auto": unless mail may be encrypted. */
 	const char *search;
+	/* When new mail comes into it: with the next "search", in the "background", or with its "delivery". */
+	const char *search_when;
 };
 
 extern const struct lmdb_settings lmdb_default_settings;

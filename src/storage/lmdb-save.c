@@ -12,6 +12,7 @@
 #include "lmdb-error.h"
 #include "lmdb-ready.h"
 #include "lmdb-save.h"
+#include "lmdb-search-new.h"
 
 struct mail_save_context *lmdb_save_alloc(struct mailbox_transaction_context *t)
 {
@@ -367,7 +368,7 @@ static int submit(struct lmdb_save_context *ctx)
 {
 	struct mailbox_transaction_context *t = ctx->ctx.transaction;
 	unsigned int count = array_count(&ctx->messages);
-	uint32_t *uids = t_new(uint32_t, count);
+	uint32_t *uids = p_new(ctx->pool, uint32_t, count);
 	struct lms_request request = {
 		.op = LMS_OP_SAVE,
 		.u.save = {
@@ -390,6 +391,7 @@ static int submit(struct lmdb_save_context *ctx)
 	for (unsigned int i = 0; i < count; i++)
 		seq_range_array_add(&t->changes->saved_uids, uids[i]);
 	t->changes->uid_validity = reply.folder.uidvalidity;
+	ctx->uids = uids;
 	return 0;
 }
 
@@ -430,8 +432,16 @@ int lmdb_save_commit_pre(struct mail_save_context *_ctx)
 void lmdb_save_commit_post(struct mail_save_context *_ctx,
 			   struct mail_index_transaction_commit_result *result ATTR_UNUSED)
 {
+	struct lmdb_save_context *ctx = LMDB_SAVECTX(_ctx);
+	struct lmdb_spool *const *spools;
+	unsigned int count;
+
 	_ctx->transaction = NULL; /* it is freed already */
-	save_free(LMDB_SAVECTX(_ctx), TRUE);
+	spools = array_get(&ctx->spools, &count);
+	if (ctx->uids != NULL) T_BEGIN {
+		lmdb_search_saved(ctx->mbox, ctx->uids, spools, count);
+	} T_END;
+	save_free(ctx, TRUE);
 }
 
 void lmdb_save_rollback(struct mail_save_context *_ctx)

@@ -25,6 +25,8 @@ struct lmdb_save_context {
 	/* in the index transaction, of each message */
 	ARRAY_TYPE(uint32_t) seqs;
 	ARRAY_TYPE(const_string) keyword_names;
+	/* of each message, once they are saved */
+	uint32_t *uids;
 	/* of spools[], kept in memory */
 	size_t memory;
 

@@ -223,6 +223,16 @@ void lmdb_search_flush(struct lmdb_mailbox *mbox)
 	lsi_batch_free(&search->batch);
 }
 
+static bool begin_text(struct lmdb_search_docs *search, const struct lsi_doc *doc)
+{
+	if (search->batch == NULL && (search->batch = lsi_batch_new()) == NULL)
+		return FALSE;
+	if (lsi_batch_has(search->batch, doc->body_id))
+		return FALSE;
+	lsi_batch_begin(search->batch, doc);
+	return TRUE;
+}
+
 /* Begin the document of a message and add its text, unless it is there or can't be read. */
 static bool begin_document(struct mail *mail)
 {
@@ -236,11 +246,8 @@ static bool begin_document(struct mail *mail)
 	doc = lmdb_search_doc(mbox, mail->uid, &hint);
 	if (doc == NULL || doc->position != LSI_MISSING || doc->doc.body_id == 0)
 		return FALSE;
-	if (search->batch == NULL && (search->batch = lsi_batch_new()) == NULL)
+	if (!begin_text(search, &doc->doc))
 		return FALSE;
-	if (lsi_batch_has(search->batch, doc->doc.body_id))
-		return FALSE;
-	lsi_batch_begin(search->batch, &doc->doc);
 	if (lmdb_search_feed(mail, search->batch) == 0)
 		return TRUE;
 	lsi_batch_end(search->batch, FALSE);
@@ -261,6 +268,18 @@ void lmdb_search_add(struct mail *mail)
 
 	if (!LMDB_LIST(mbox->box.list)->fts && begin_document(mail))
 		end_document(mbox);
+}
+
+void lmdb_search_add_new(struct lmdb_mailbox *mbox, const struct lsi_doc *doc, struct istream *input)
+{
+	struct lmdb_search_docs *search = get_docs(mbox);
+
+	if (search->failed || !begin_text(search, doc))
+		return;
+	if (lmdb_search_feed_stream(mbox->box.storage->user, input, search->batch) == 0)
+		end_document(mbox);
+	else
+		lsi_batch_end(search->batch, FALSE);
 }
 
 void lmdb_search_open(struct mail *mail)

@@ -48,6 +48,9 @@ bool lmdb_search_prepare(struct lmdb_mailbox *mbox, bool background);
 /* Add a message to the index, together with others; after lmdb_search_begin() and its end, or lmdb_search_prepare(). If the fts plugin does that
    (list->fts), nothing is added. */
 void lmdb_search_add(struct mail *mail);
+/* The same, in any state of mbox->search, with the bytes of a message that was just saved, so that none of the index's
+   documents is about it. Not if list->fts. */
+void lmdb_search_add_new(struct lmdb_mailbox *mbox, const struct lsi_doc *doc, struct istream *input);
 /*
  * For the fts plugin: the same, but until the next message or lmdb_search_flush() the decoded text of attachments may
  * be added, in UTF-8, with a break where one of them ends. The message isn't opened if it is indexed.

@@ -153,20 +153,27 @@ static int feed_stream(struct feed *feed, struct istream *input)
 	return input->stream_errno == 0 ? 0 : -1;
 }
 
+int lmdb_search_feed_stream(struct mail_user *user, struct istream *input, struct lsi_batch *batch)
+{
+	struct feed feed = { .batch = batch };
+	int ret;
+
+	feed.decoder = message_search_init(NO_KEY, user->default_normalizer, 0);
+	feed.value_decoder = message_search_init(NO_KEY, user->default_normalizer, 0);
+	ret = feed_stream(&feed, input);
+	message_search_deinit(&feed.decoder);
+	message_search_deinit(&feed.value_decoder);
+	return ret;
+}
+
 int lmdb_search_feed(struct mail *mail, struct lsi_batch *batch)
 {
-	normalizer_func_t *normalizer = mail->box->storage->user->default_normalizer;
-	struct feed feed = { .batch = batch };
 	struct istream *input;
 	int ret;
 
 	if (mail_get_stream_because(mail, NULL, NULL, "search index", &input) < 0)
 		return -1;
-	feed.decoder = message_search_init(NO_KEY, normalizer, 0);
-	feed.value_decoder = message_search_init(NO_KEY, normalizer, 0);
-	ret = feed_stream(&feed, input);
-	message_search_deinit(&feed.decoder);
-	message_search_deinit(&feed.value_decoder);
+	ret = lmdb_search_feed_stream(mail->box->storage->user, input, batch);
 	i_stream_seek(input, 0);
 	return ret;
 }

@@ -8,5 +8,7 @@
 
 /* Read a message and add its text to the document that the batch has begun. Returns 0, or -1 if it can't be read. */
 int lmdb_search_feed(struct mail *mail, struct lsi_batch *batch);
+/* The same with the bytes of a message of this user. */
+int lmdb_search_feed_stream(struct mail_user *user, struct istream *input, struct lsi_batch *batch);
 
 #endif

@@ -267,3 +267,56 @@ class Index(Commands):
         row = self.row('lmdb index rebuild')
         self.assertEqual((row['waiting'], row['documents']), (0, 814))
         self.assertEqual(self.rows('lmdb index check'), [])
+
+
+class NewMail(Commands):
+    """lmdb_search_when: new mail comes into the index without a search."""
+
+    def waiting(self):
+        row = self.row('lmdb index status')
+        return row['waiting'], row['documents']
+
+    def come(self, indexed):
+        """Mail comes in all ways; indexed(number) is to return when that number of bodies are in the index."""
+        self.fill(3)
+        indexed(3)
+        self.deliver(message('delivered', 'Body number3x.\r\n'))
+        indexed(4)
+        # so large that it doesn't stay in memory
+        self.fill(1, first=4)
+        self.client.append('INBOX', message('large', 'Many words.\r\n' * 500000 + 'And number5x.\r\n'))
+        indexed(6)
+        self.client.create('Copies')
+        self.client.select()
+        self.client.ok('COPY 1:* Copies')
+        self.assertEqual(self.waiting(), (0, 6))
+        self.assertEqual([self.client.search('BODY umber%dx' % number) for number in range(6)],
+                         [[number + 1] for number in range(6)])
+        self.assertEqual(self.client.search('SUBJECT deliver TEXT LMTP'), [4])
+        self.assertEqual(self.rows('lmdb index check'), [])
+        self.assertEqual(self.waiting(), (0, 6))
+
+
+class WithDelivery(NewMail):
+    config = 'plugin {\n  lmdb_search_when = delivery\n}\n'
+
+    def test_all_ways(self):
+        self.come(lambda number: self.assertEqual(self.waiting(), (0, number)))
+
+
+class InBackground(NewMail):
+    config = 'plugin {\n  lmdb_search_when = background\n}\n'
+
+    def test_all_ways(self):
+        self.come(lambda number: wait_for(lambda: self.waiting() == (0, number), 'the indexer'))
+
+    def test_no_indexer(self):
+        """The next search does it then."""
+        self.addCleanup(self.stop_server)
+        os.unlink(os.path.join(self.server.dir, 'run', 'indexer'))
+        self.expect_log('Warning: Mailbox INBOX: lmdb_search_when = background: Cannot connect to .*/indexer: No such file')
+        self.fill(2)
+        self.assertEqual(self.waiting(), (2, 0))
+        self.client.select()
+        self.assertEqual(self.client.search('BODY umber1x'), [2])
+        self.assertEqual(self.waiting(), (0, 2))

@@ -67,6 +67,7 @@ class CommandLine(ServerTest):
         for name, values in (('lmdb_any_filesystem', ('yes', 'no')), ('lmdb_compress', ('yes', 'no')),
                              ('lmdb_flag_delay', ('0', '5s', '2 mins', '1 day')),
                              ('lmdb_search', ('auto', 'yes', 'no')),
+                             ('lmdb_search_when', ('search', 'background', 'delivery')),
                              ('lmdb_expunge_grace', ('0', '1 s', '3 days'))):
             for value in values:
                 self.assertEqual(self.server.doveadm('mailbox', 'list', '-u', self.user,
@@ -74,6 +75,7 @@ class CommandLine(ServerTest):
 
     def test_wrong_values(self):
         for name, values in (('lmdb_any_filesystem', ('maybe', '2')), ('lmdb_compress', ('lz4',)), ('lmdb_search', ('maybe', '1')),
+                             ('lmdb_search_when', ('never', 'yes')),
                              ('lmdb_flag_delay', ('soon', '-1', '5', '2 days')),
                              ('lmdb_expunge_grace', ('1 light-year', 'yes'))):
             for value in values:
