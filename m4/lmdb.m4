@@ -133,10 +133,10 @@ AC_DEFUN([LMDB_WARNINGS], [
   AC_SUBST([WARN_CFLAGS])
 ])
 
-dnl A plugin with sanitizers can't be loaded into an ordinary Dovecot: this is for the unit tests of src/store.
+dnl Dovecot's programs can load such a plugin only with the sanitizer's library loaded before (tests/imap/run --under sanitizers).
 AC_DEFUN([LMDB_SANITIZERS], [
   AC_ARG_ENABLE([sanitizers], [AS_HELP_STRING([--enable-sanitizers],
-    [build the store and its unit tests with the address and undefined-behaviour sanitizers, and no plugin])])
+    [build with the address and undefined-behaviour sanitizers, for tests only])])
   SANITIZER_CFLAGS=
   AS_IF([test "x$enable_sanitizers" = xyes], [
     SANITIZER_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
@@ -146,5 +146,4 @@ AC_DEFUN([LMDB_SANITIZERS], [
     CFLAGS=$lmdb_save_CFLAGS
   ])
   AC_SUBST([SANITIZER_CFLAGS])
-  AM_CONDITIONAL([SANITIZERS], [test "x$enable_sanitizers" = xyes])
 ])

@@ -9,7 +9,7 @@ import re
 import shutil
 
 import newer_store
-from harness import Imap, Literal, ServerTest, message, message_of_size
+from harness import Imap, Literal, ServerTest, about_memory, message, message_of_size
 from harness.lmdb import store_file
 from harness.server import find_program, mount_tmpfs, private_mounts, unmount
 from injection import Injection
@@ -531,6 +531,7 @@ class ReadOnly(Damage):
         self.check_all_works()
 
 
+@about_memory
 class AddressSpace(Damage):
     """A vsz_limit too small for the store."""
     config = '''

@@ -6,7 +6,7 @@ import shutil
 
 import bulk
 from bulk import Threads
-from harness import Literal, ServerTest, mail_location, message, message_of_size
+from harness import Literal, ServerTest, about_memory, mail_location, message, message_of_size
 from harness.imap import Imap, number_set
 from harness.lmtp import Lmtp
 from injection import Injection
@@ -106,6 +106,7 @@ class Messages(Limits):
                          list(range(MESSAGES // 2 + 1, MESSAGES + len(delivered) + 1)))
         self.note = '%d deliveries meanwhile' % len(delivered)
 
+    @about_memory
     def test_large_message(self):
         """Saved, fetched and copied in little memory."""
         size = 150 * MB

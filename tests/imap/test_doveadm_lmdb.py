@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 
-from harness import ServerTest, differences, message, only
+from harness import ServerTest, about_memory, differences, message, only
 from harness.lmdb import store_file
 from harness.server import wait_for
 
@@ -46,6 +46,7 @@ class Commands(ServerTest):
 
 
 class Store(Commands):
+    @about_memory
     def test_status(self):
         self.fill(3)
         self.client.create('Work', 'Work/Sub')

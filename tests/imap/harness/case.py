@@ -23,6 +23,12 @@ def only(*formats):
     return mark
 
 
+def about_memory(target):
+    """Mark a test or a class about memory or its limits: what valgrind and the sanitizers need would spoil it."""
+    target.is_about_memory = True
+    return target
+
+
 class ServerTest(unittest.TestCase):
     # Configuration added to the server's; @DIR@ is its directory, @FORMAT@ the mail format.
     config = ''

@@ -27,6 +27,8 @@ def parse_arguments(description):
     parser.add_argument('--keep', action='store_true', help="keep the servers' directories")
     parser.add_argument('-v', action='store_true', help='show what was said to the server when a test fails')
     parser.add_argument('--fsync', default='optimized', choices=('always', 'optimized', 'never'))
+    parser.add_argument('--under', choices=('valgrind', 'sanitizers'),
+                        help='run imap, pop3, lmtp and doveadm under valgrind, or with the sanitizers of the plugin')
     parser.add_argument('-j', type=int, default=2, metavar='N', help='servers at a time (2)')
     parser.add_argument('--list', action='store_true', help='list the tests')
     parser.add_argument('--flush-table', action='store_true',
@@ -91,9 +93,10 @@ def can_mount():
     return process.exitcode == 0
 
 
-def fits(cls, test, mail_format):
+def fits(cls, test, args):
     formats = getattr(getattr(cls, test), 'formats', None) or cls.formats
-    return formats is None or mail_format in formats
+    is_about_memory = getattr(getattr(cls, test), 'is_about_memory', getattr(cls, 'is_about_memory', False))
+    return (formats is None or args.format in formats) and not (args.under and is_about_memory)
 
 
 class Worker:
@@ -199,9 +202,9 @@ def main(directory, description):
         for cls, names in tests.items():
             print('\n'.join(test_name(cls, name) for name in names))
         return 0
-    options = Options(args.format, None, args.fsync, args.keep)
+    module_dir = find_module_dir(args.module_dir) if args.format == 'lmdb' else None
+    options = Options(args.format, module_dir, args.fsync, args.keep, args.under)
     if args.format == 'lmdb':
-        options.module_dir = find_module_dir(args.module_dir)
         print('plugin: %s, configuration: %s' % (options.module_dir or 'as installed',
                                                  os.path.relpath(EXAMPLE_CONFIG)), flush=True)
     if args.flush_table:
@@ -211,7 +214,7 @@ def main(directory, description):
     passed, failed, left_out, without_mount = [], [], 0, 0
     work = []
     for cls, names in tests.items():
-        fitting = [name for name in names if fits(cls, name, args.format)]
+        fitting = [name for name in names if fits(cls, name, args)]
         left_out += len(names) - len(fitting)
         if fitting and cls.mounts and not can_mount():
             without_mount += len(fitting)
@@ -228,7 +231,8 @@ def main(directory, description):
     for name in failed:
         print('failed: ' + name)
     if left_out:
-        print('%d tests are about another format than %s' % (left_out, args.format))
+        print('%d tests are about another format than %s%s' %
+              (left_out, args.format, ', or about memory' if args.under else ''))
     if without_mount:
         print('%d tests need the right to mount a file system' % without_mount)
     if not complete:

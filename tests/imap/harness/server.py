@@ -16,6 +16,7 @@ import tempfile
 import time
 
 from . import dovecot24
+from .under import VALGRIND_PROCESS, Under, program_under_valgrind
 
 SOURCE_DIR = os.path.realpath(os.path.join(os.path.dirname(__file__), '..', '..', '..'))
 PLUGIN = 'lib10_lmdb_plugin.so'
@@ -43,6 +44,12 @@ def dovecot_version():
     """The version of the installed Dovecot, like (2, 3, 19)."""
     version = subprocess.run([find_program('dovecot'), '--version'], check=True, capture_output=True, text=True).stdout
     return tuple(map(int, re.match(r'(\d+)\.(\d+)\.(\d+)', version).groups()))
+
+
+def doveconf_default(setting):
+    """What the installed Dovecot has for a setting that no configuration sets."""
+    return subprocess.run([find_program('doveconf'), '-d', '-h', setting], check=True, capture_output=True,
+                          text=True).stdout.strip()
 
 
 DOVECOT_VERSION = dovecot_version()
@@ -79,6 +86,8 @@ def process_children():
                 with open('/proc/%s/stat' % entry) as file:
                     head, _, tail = file.read().rpartition(')')
                 name = head.partition('(')[2]
+                if name.startswith(VALGRIND_PROCESS):
+                    name = program_under_valgrind(int(entry))
                 children.setdefault(int(tail.split()[1]), []).append((int(entry), name))
     return children
 
@@ -162,11 +171,13 @@ class Spawned:
 class Options:
     """What the command line chose for all servers of a run."""
 
-    def __init__(self, mail_format='lmdb', module_dir=None, fsync='optimized', keep=False):
+    def __init__(self, mail_format='lmdb', module_dir=None, fsync='optimized', keep=False, under=None):
         self.format = mail_format
         self.module_dir = module_dir
         self.fsync = fsync
         self.keep = keep
+        # What the mail programs run under
+        self.under = Under(under, find_program, os.path.join(module_dir, PLUGIN)) if under else None
 
 
 class Server:
@@ -211,8 +222,7 @@ class Server:
 
     @property
     def system_module_dir(self):
-        return subprocess.run([find_program('doveconf'), '-d', '-h', 'mail_plugin_dir'], check=True,
-                              capture_output=True, text=True).stdout.strip()
+        return doveconf_default('mail_plugin_dir')
 
     def _link_modules(self):
         """mail_plugin_dir is one directory: Dovecot's own plugins and, in place of any installed one, ours."""
@@ -284,6 +294,8 @@ class Server:
             userdb_fields=''.join(field % pair for pair in self.userdb_fields.items()))
         text = 'mail_location = %s\n' % self.location + self._identity_config() + modules + plugins
         text += self.config.replace('@DIR@', self.dir).replace('@FORMAT@', self.options.format)
+        if self.options.under:
+            text += self.options.under.config(doveconf_default('libexec_dir'), 'unlimited' if DOVECOT == '2.4' else '0')
         if DOVECOT == '2.4':
             text = dovecot24.VERSIONS + include + dovecot24.base_config(DOVECOT_VERSION, **values) + dovecot24.config(text)
         else:
@@ -452,6 +464,10 @@ class Server:
 
     # Programs
 
+    @property
+    def _under(self):
+        return self.options.under.words if self.options.under else []
+
     def run(self, argv, input=None, check=True, text=True, env=None):
         """Run a program; returns its CompletedProcess."""
         done = subprocess.run(argv, input=input, capture_output=True, text=text, timeout=10 * TIMEOUT, cwd=self.dir,
@@ -461,7 +477,7 @@ class Server:
         return done
 
     def doveadm_argv(self, *args, settings=()):
-        argv = [self.doveadm_program, '-c', self.config_path]
+        argv = self._under + [self.doveadm_program, '-c', self.config_path]
         if DOVECOT == '2.4':
             args, settings = dovecot24.arguments(args), dovecot24.options(settings)
         for setting in settings:
@@ -484,8 +500,7 @@ class Server:
         return done.returncode, done.stderr
 
     def libexec_argv(self, name, *args):
-        libexec = self.run([find_program('doveconf'), '-c', self.config_path, '-h', 'libexec_dir']).stdout.strip()
-        return [os.path.join(libexec, name), '-c', self.config_path] + list(args)
+        return self._under + [os.path.join(doveconf_default('libexec_dir'), name), '-c', self.config_path] + list(args)
 
     def lda_argv(self, *args):
         return self.libexec_argv('dovecot-lda', *args)
