@@ -7,6 +7,7 @@ client is a call like any other: the last points are those where all is done and
 
 import collections
 import os
+import poplib
 import signal
 import subprocess
 import sys
@@ -277,6 +278,35 @@ class KillPoints(Points):
 
         self.at_every_point(prepare, lambda imap: imap.ok('RENAME INBOX Old'), check)
 
+    def test_pop3(self):
+        """QUIT expunges what DELE named."""
+        def attempt(call, point):
+            imap = self.session()
+            self.setup_messages(imap)
+            self.server.wait_until_idle()
+            pop3 = self.pop3()
+            for number in (1, 3):
+                pop3.dele(number)
+
+            def work():
+                try:
+                    pop3._shortcmd('QUIT')
+                except poplib.error_proto as error:
+                    # So poplib says that the connection ended.
+                    self.assertEqual(str(error), '-ERR EOF')
+                    raise EOFError
+
+            done = self.until_killed(self.server.pid_of(pop3), call, point, work)
+            pop3.close()
+            self.server.wait_until_idle()
+            found = self.contents('INBOX')
+            left = [self.data[1], self.data[3], self.data[4]]
+            self.assertIn(found, [left] if done else [left, self.data])
+            self.check_again(found, 'INBOX')
+            return done
+
+        self.all_points(attempt)
+
     def test_delivery(self):
         """The first delivery of a process opens the store, too."""
         data = message_body = message('delivered', 'x' * 20000 + '\r\n')
@@ -337,16 +367,25 @@ class Repair(Points):
             # From the store alone
             self.remove_indexes()
 
-    def test_force_resync(self):
+    def check_force_resync(self, *options):
         def attempt(call, point):
             self.leave_flags_in_the_journal()
             argv = [find_program('strace'), '-qq', '-f', '-o', os.path.join(self.server.dir, 'strace'), '-e',
                     'trace=' + call, '-e', 'inject=%s:signal=KILL:when=%d' % (call, point)]
-            done = self.server.run(argv + self.server.doveadm_argv('force-resync', '-u', self.user, 'INBOX'), check=False)
+            argv += self.server.doveadm_argv('force-resync', '-u', self.user, *options, 'INBOX')
+            done = self.server.run(argv, check=False)
             self.check_flags()
             return done.returncode == 0
 
         self.all_points(attempt, answers=0)
+
+    def test_force_resync(self):
+        self.check_force_resync()
+
+    def test_force_resync_with_repair(self):
+        """Dovecot repairs what it has read, the journal included."""
+        self.allow_log(r'Warning: (Mailbox \S+: )?fscking index file')
+        self.check_force_resync('-f')
 
     def test_repair_of_the_index(self):
         """By a session that finds it broken."""

@@ -106,18 +106,20 @@ class Messages(Limits):
                          list(range(MESSAGES // 2 + 1, MESSAGES + len(delivered) + 1)))
         self.note = '%d deliveries meanwhile' % len(delivered)
 
+    def large_message(self):
+        """Its parts, size and hash."""
+        head, _, body = message_of_size(MB, subject='large').partition(b'\r\n\r\n')
+        filler = body[:body.rindex(b'\r\n') + 2]
+        parts = [head + b'\r\n\r\n'] + [filler] * (150 * MB // len(filler))
+        digest = hashlib.sha1()
+        for part in parts:
+            digest.update(part)
+        return parts, sum(map(len, parts)), digest.hexdigest()
+
     @about_memory
     def test_large_message(self):
         """Saved, fetched and copied in little memory."""
-        size = 150 * MB
-        block = message_of_size(MB, subject='large')
-        head, _, body = block.partition(b'\r\n\r\n')
-        filler = body[:body.rindex(b'\r\n') + 2]
-        parts = [head + b'\r\n\r\n'] + [filler] * (size // len(filler))
-        size = sum(map(len, parts))
-        expected = hashlib.sha1()
-        for part in parts:
-            expected.update(part)
+        parts, size, expected = self.large_message()
         imap = self.imap()
         imap.create('Copies')
         pid = self.server.pid_of(imap)
@@ -133,13 +135,34 @@ class Messages(Limits):
                     imap.ok('COPY 1 Copies')
                     imap.select('Copies')
                 self.assertEqual(imap.fetch('1', '(RFC822.SIZE)')[1]['RFC822.SIZE'], size)
-                self.assertEqual(self.download(imap, items), (size, expected.hexdigest()))
+                self.assertEqual(self.download(imap, items), (size, expected))
             self.assertEqual(imap.body(1, 'BODY.PEEK[]<%d.100>' % (120 * MB)),
                              b''.join(parts[119:123])[120 * MB - sum(map(len, parts[:119])):][:100])
             imap.ok('MOVE 1 INBOX')
         self.note = '%d MB of memory' % (memory.largest // MB)
         self.assertGreater(memory.largest, 0)
         self.assertLess(memory.largest, 64 * MB)
+
+    @about_memory
+    def test_large_delivery(self):
+        parts, size, _ = self.large_message()
+        lmtp = self.lmtp()
+        lmtp.begin([self.user])
+        with bulk.MemoryWatch(self.server.pid_of(lmtp)) as memory:
+            for part in parts:
+                lmtp.send_data(part)
+            lmtp.sock.sendall(b'.\r\n')
+            self.assertEqual(lmtp.reply()[0], 250)
+        self.note = '%d MB of memory' % (memory.largest // MB)
+        self.assertGreater(memory.largest, 0)
+        self.assertLess(memory.largest, 64 * MB)
+        imap = self.imap()
+        imap.select()
+        # With the lines that the delivery adds
+        total = imap.fetch('1', '(RFC822.SIZE)')[1]['RFC822.SIZE']
+        self.assertGreater(total, size)
+        self.assertEqual(imap.body(1, 'BODY.PEEK[]<%d.1000>' % (total - 1000)), parts[-1][-1000:])
+        self.assertEqual(imap.body(1, 'BODY.PEEK[]<%d.%d>' % (total - size, len(parts[0]))), parts[0])
 
     def download(self, imap, items):
         """Size and hash of what a FETCH of one message sends."""

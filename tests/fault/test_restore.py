@@ -99,6 +99,24 @@ class Restore(ServerTest):
         self.remove_indexes()
         self.assertEqual(self.seen(), expected)
 
+    def test_older_index_that_is_repaired(self):
+        """No journal can be trusted then, and the older flags must not come over the store's."""
+        self.stop_server()
+        self.save('index')
+        self.server.start()
+        self.work()
+        expected = self.seen()
+        self.stop_server()
+        self.put_back('index')
+        self.server.start()
+        # With Dovecot's repair of the index; its warning goes to stderr.
+        self.server.run(self.server.doveadm_argv('force-resync', '-u', self.user, '-f', 'INBOX'))
+        for _ in range(2):
+            self.assertEqual(self.seen(), expected)
+            self.server.wait_until_idle()
+            # From the store alone
+            self.remove_indexes()
+
     def test_older_index_several_times(self):
         self.stop_server()
         self.save('index')

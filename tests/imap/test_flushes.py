@@ -232,6 +232,59 @@ class Flushes(ServerTest):
         self.assertEqual(len(imap.uids()), 4)
 
 
+class OtherFsync(ServerTest):
+    """The other values of mail_fsync."""
+    formats = ('lmdb',)
+
+    @classmethod
+    def new_server(cls):
+        return Server(cls.options, config=cls.config)
+
+    def check_flushes(self, most):
+        """Each operation waits for the disk so often, between the command and its answer."""
+        imap, lmtp = self.imap(), self.lmtp()
+        lmtp.ok(self.user, message())
+        imap.append_many('INBOX', [message()] * 4)
+        imap.create('There')
+        imap.select()
+        for what, connection, operation in (
+                ('LMTP', lmtp, lambda: lmtp.ok(self.user, message())),
+                ('APPEND', imap, lambda: imap.append('There', message())),
+                ('COPY', imap, lambda: imap.ok('COPY 1 There')),
+                ('MOVE', imap, lambda: imap.ok('MOVE 1 There')),
+                ('STORE', imap, lambda: imap.store('3', r'+FLAGS (\Flagged key)')),
+                ('EXPUNGE', imap, lambda: (imap.store('2', r'+FLAGS.SILENT (\Deleted)'), imap.ok('EXPUNGE'))),
+                ('CREATE', imap, lambda: imap.ok('CREATE Other')),
+                ('SUBSCRIBE', imap, lambda: imap.ok('SUBSCRIBE Other'))):
+            with counted(self.server, self.server.pid_of(connection)) as count:
+                operation()
+            self.assertGreater(count.calls, 0)
+            self.assertEqual(count.flushes, most.get(what, most['other']), what)
+        return imap
+
+
+class Always(OtherFsync):
+    config = 'mail_fsync = always\n'
+
+    def test_flags_wait_for_nothing(self):
+        imap = self.check_flushes({'other': 2, 'EXPUNGE': 4})
+        # So they are in the store before the answer.
+        os.kill(self.server.pid_of(imap), signal.SIGKILL)
+        self.allow_log('child [0-9]+ killed with signal 9')
+        self.close_connections()
+        self.remove_indexes()
+        imap = self.imap()
+        imap.select()
+        self.assertEqual(imap.flags()[3], {'\\Flagged', 'key'})
+
+
+class Never(OtherFsync):
+    config = 'mail_fsync = never\n'
+
+    def test_nothing_is_flushed(self):
+        self.check_flushes({'other': 0})
+
+
 def snapshot(directory):
     """Path -> what changes with every write to it."""
     found = {}
