@@ -41,6 +41,27 @@ def read_mail(directory, limit):
     return [data for data in messages if data]
 
 
+def variant(rng, messages):
+    """A message of which most is another's, with numbers of its own in the header, some lines of a third and new words."""
+    head, _, body = rng.choice(messages).partition(b'\r\n\r\n')
+    head = re.sub(rb'\d{5,}', lambda number: b'%d' % rng.randrange(10 ** len(number[0])), head)
+    lines = rng.choice(messages).partition(b'\r\n\r\n')[2].split(b'\r\n')
+    start = rng.randrange(len(lines))
+    words = [bytes(rng.choice(b'abcdefghijklmnopqrstuvwxyz') for _ in range(rng.randint(4, 11))) for _ in range(6)]
+    if b'multipart' not in head.lower():
+        body += b'\r\n' + b'\r\n'.join(lines[start:start + 10])
+    return head + b'\r\n\r\n' + body + b'\r\n' + b' '.join(words) + b'\r\n'
+
+
+def evict(directory):
+    """Take files out of the page cache, as far as nobody has them open."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with open(os.path.join(folder, name), 'rb') as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class Timed:
     """A connection that costs as little as can be."""
 
@@ -48,6 +69,7 @@ class Timed:
         self.sock = socket.create_connection(('127.0.0.1', server.imap_port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.number = 0
+        self.progress = []
         self.pid = None
         self.sock.recv(4096)
         self.command(b'LOGIN %s pass' % user.encode())
@@ -65,7 +87,7 @@ class Timed:
             return int(file.read().split()[0])
 
     def command(self, data):
-        """Milliseconds in all and of the processor, and what was found."""
+        """Milliseconds in all and of the processor, and what was found. self.progress: what was said meanwhile."""
         self.number += 1
         tag = b'm%d ' % self.number
         before = self.processor()
@@ -77,6 +99,7 @@ class Timed:
         taken = time.perf_counter() - begin
         if tag + b'OK' not in answer:
             raise RuntimeError(answer[-200:])
+        self.progress = [line.decode() for line in answer.split(b'\r\n') if line.startswith(b'* OK ')]
         line = next((line for line in answer.split(b'\r\n') if line.startswith(b'* SEARCH')), b'')
         return taken * 1000, (self.processor() - before) / 1e6, line.split()[2:]
 
