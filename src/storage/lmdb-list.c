@@ -9,6 +9,7 @@
 #include "mail-storage-private.h"
 #include "lmdb-compat.h"
 #include "lmdb-error.h"
+#include "lmdb-idle.h"
 #include "lmdb-list.h"
 
 #include <dirent.h>
@@ -54,7 +55,7 @@ static void lmdb_list_deinit(struct mailbox_list *_list)
 	struct lmdb_list *list = LMDB_LIST(_list);
 
 	lsi_close(&list->search);
-	lms_env_close(&list->env);
+	lmdb_idle_close(&list->env);
 	pool_unref(&list->list.pool);
 }
 

@@ -2,6 +2,7 @@
 
 #include "lib.h"
 #include "mail-storage-hooks.h"
+#include "lmdb-idle.h"
 #include "lmdb-plugin.h"
 #include "lmdb-storage.h"
 #include "lmdb-virtual.h"
@@ -25,4 +26,5 @@ void lmdb_plugin_deinit(void)
 	mail_storage_hooks_remove(&hooks);
 	mail_storage_class_unregister(&lmdb_storage);
 	mailbox_list_unregister(&lmdb_mailbox_list);
+	lmdb_idle_deinit();
 }

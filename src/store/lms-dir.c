@@ -136,6 +136,31 @@ int lms_dir_open(const char *dir, const struct lms_schema *schema, const struct 
 	return fd;
 }
 
+bool lms_dir_would_open(int lock_fd, const char *dir, const struct lms_schema *schema)
+{
+	char path[PATH_MAX];
+	struct stat st, fd_st;
+
+	snprintf(path, sizeof(path), "%s/" LMS_FILE_DATA, dir);
+	if (eaccess(path, R_OK | W_OK) < 0)
+		return false;
+	snprintf(path, sizeof(path), "%s/%s", dir, schema->lock_file);
+	return eaccess(path, R_OK | W_OK) == 0 && stat(path, &st) == 0 && fstat(lock_fd, &fd_st) == 0 &&
+		st.st_dev == fd_st.st_dev && st.st_ino == fd_st.st_ino;
+}
+
+int lms_dir_lmdb_lock(const char *dir, ino_t *ino_r, struct lms_error *error_r)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/" LMS_FILE_LMDB_LOCK, dir);
+	if (stat(path, &st) < 0)
+		return lms_fail_errno(error_r, errno, "stat", path);
+	*ino_r = st.st_ino;
+	return 0;
+}
+
 int lms_dir_mark_created(int lock_fd, const char *dir, const struct lms_schema *schema, struct lms_error *error_r)
 {
 	const char *mark = schema->created_mark;

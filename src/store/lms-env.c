@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,6 @@
 #define OPEN_TRIES 8
 #define OPEN_RETRY_USECS 10000
 
-static struct lms_env *environments;
 static unsigned int fork_count;
 
 static void count_fork(void)
@@ -49,18 +49,9 @@ int lms_env_usable(const struct lms_env *env, struct lms_error *error_r)
 	return 0;
 }
 
-static struct lms_env *find_open(const char *data_path)
+bool lms_env_is_own(const struct lms_env *env)
 {
-	struct lms_env *env;
-	struct stat st;
-
-	if (environments == NULL || stat(data_path, &st) < 0)
-		return NULL;
-	for (env = environments; env != NULL; env = env->next) {
-		if (env->dev == st.st_dev && env->ino == st.st_ino && env->fork_count == fork_count)
-			return env;
-	}
-	return NULL;
+	return env->fork_count == fork_count;
 }
 
 /* A failed assertion of LMDB: the file is damaged. Without a guard it aborts the process. */
@@ -202,6 +193,9 @@ static int check_file(struct lms_env *env, struct lms_error *error_r)
 		return lms_fail_errno(error_r, errno, "fstat", env->dir);
 	env->dev = st.st_dev;
 	env->ino = st.st_ino;
+	env->data_fd = fd;
+	if (lms_dir_lmdb_lock(env->dir, &env->lmdb_lock_ino, error_r) < 0)
+		return -1;
 	return (uint64_t)st.st_size < used ? check_short_file(env, fd, used, error_r) : 0;
 }
 
@@ -210,12 +204,31 @@ static int guarded_env_open(const struct lms_env *env)
 	LMS_GUARDED(mdb_env_open(env->mdb, env->dir, MDB_NOTLS, env->set.file_mode));
 }
 
+/*
+ * LMDB allocates 3 MB for each environment, zeroed, and touches little of it. From mmap() that costs nothing. But glibc
+ * takes what was freed once as a sign to serve the next one from the heap, where 2 MB have to be zeroed. Once the
+ * threshold is set, glibc leaves it alone.
+ */
+static void keep_malloc_from_zeroing(void)
+{
+#ifdef M_MMAP_THRESHOLD
+	static bool done;
+
+	if (done)
+		return;
+	done = true;
+	(void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 1 << 21);
+#endif
+}
+
 static int open_mdb(struct lms_env *env, uint64_t file_bytes, struct lms_error *error_r)
 {
 	mode_t old_umask;
 	size_t map_size;
 	int rc;
 
+	keep_malloc_from_zeroing();
 	rc = mdb_env_create(&env->mdb);
 	if (rc != 0) {
 		env->mdb = NULL;
@@ -357,8 +370,8 @@ static struct lms_env *env_alloc(const char *dir, const struct lms_schema *schem
 	return env;
 }
 
-static int env_open_new(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
-			struct lms_env **env_r, struct lms_error *error_r)
+int lms_env_new(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
+		struct lms_env **env_r, struct lms_error *error_r)
 {
 	static bool watching_forks;
 	struct lms_env *env = env_alloc(dir, schema, set);
@@ -380,47 +393,26 @@ static int env_open_new(const char *dir, const struct lms_schema *schema, const 
 		env_free(env);
 		return -1;
 	}
-	env->next = environments;
-	environments = env;
 	*env_r = env;
 	return 0;
 }
 
-int lms_env_open_schema(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
-			struct lms_env **env_r, struct lms_error *error_r)
+bool lms_env_free(struct lms_env *env, bool wait)
 {
-	char data_path[PATH_MAX];
-	struct lms_env *env;
-
-	*env_r = NULL;
-	if ((size_t)snprintf(data_path, sizeof(data_path), "%s/" LMS_FILE_DATA, dir) >= sizeof(data_path))
-		return lms_fail(error_r, LMS_INVALID, "Path is too long: %s", dir);
-	env = find_open(data_path);
-	if (env != NULL) {
-		env->refcount++;
-		*env_r = env;
-		return 0;
-	}
-	return env_open_new(dir, schema, set, env_r, error_r);
-}
-
-void lms_env_close(struct lms_env **_env)
-{
-	struct lms_env *env = *_env, **envp;
-
-	*_env = NULL;
-	if (env == NULL || --env->refcount > 0)
-		return;
-	for (envp = &environments; *envp != env; envp = &(*envp)->next) ;
-	*envp = env->next;
 	/* In a child, LMDB's part is the parent's: its locks and reader slots too. */
-	if (env->fork_count == fork_count) {
-		if (env->schema->close != NULL && env->poison.code == LMS_OK)
-			env->schema->close(env);
-		close_and_lock(env);
+	if (lms_env_is_own(env)) {
+		if (wait)
+			close_and_lock(env);
+		else if (lms_lock_try(env->lock_fd, LMS_LOCK_OPEN) != 0)
+			return false;
+		else {
+			close_mdb(env);
+			lms_lock_drop(env->lock_fd, LMS_LOCK_OPEN);
+		}
 	}
 	env_free(env);
 	lms_guard_remove();
+	return true;
 }
 
 const char *lms_env_dir(const struct lms_env *env)

@@ -91,6 +91,10 @@ static int choose_limited(const struct lms_env *env, uint64_t file_bytes, size_t
 {
 	uint64_t used = address_space(), headroom = max_u64(HEADROOM_MIN, file_bytes / 4) << try, left;
 
+	if (limit + mapped < used + file_bytes + 4 * headroom) {
+		lms_env_make_room();
+		used = address_space();
+	}
 	left = limit + mapped > used ? limit + mapped - used : 0;
 	if (left <= file_bytes)
 		return lms_map_fail(env, file_bytes, error_r);

@@ -61,18 +61,25 @@ struct lms_schema {
 	int (*open)(struct lms_txn *txn);
 	/* Write the first records. Returns 0 or -1. */
 	int (*create)(struct lms_txn *txn);
-	/* Before the environment is closed. May be NULL. */
+	/* After the last use of the environment. May be NULL. */
 	void (*close)(struct lms_env *env);
+	/* May it stay open after that? See lms_env_keep_idle(). */
+	bool may_idle;
 };
 
 struct lms_env {
 	struct lms_env *next;
 	const struct lms_schema *schema;
+	/* 0: it is idle. */
 	unsigned int refcount;
 	char *dir;
 	/* Of the data file, which stays open: so the inode isn't used for another file meanwhile. */
 	dev_t dev;
 	ino_t ino;
+	/* The descriptor, which is LMDB's, and what size the file had when the environment became idle */
+	int data_fd;
+	off_t idle_size;
+	ino_t lmdb_lock_ino;
 	struct lms_env_settings set;
 	unsigned int fork_count;
 	int lock_fd;
@@ -113,9 +120,19 @@ struct lms_env {
 /* lms_env_open() for any kind of environment */
 int lms_env_open_schema(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
 			struct lms_env **env_r, struct lms_error *error_r);
+/* The same, without a look for one that is open. */
+int lms_env_new(const char *dir, const struct lms_schema *schema, const struct lms_env_settings *set,
+		struct lms_env **env_r, struct lms_error *error_r);
+/* Close and free it. Without wait, false and nothing done if another process is opening or closing it. */
+bool lms_env_free(struct lms_env *env, bool wait);
+/* Did this process open it, and not the one that it was forked from? */
+bool lms_env_is_own(const struct lms_env *env);
 /* -1 with *error_r if the environment can't be used: it belongs to the parent process, or its map is lost. */
 int lms_env_usable(const struct lms_env *env, struct lms_error *error_r);
 /* Close and open LMDB's environment again, after it refused service. No transaction may be open. */
 int lms_env_reopen(struct lms_env *env, struct lms_error *error_r);
+/* Close idle environments, because address space is short. Those whose lock somebody has stay: the caller may have
+   locks itself. */
+void lms_env_make_room(void);
 
 #endif

@@ -94,6 +94,7 @@ static void collect_at_close(struct lms_env *env)
 
 	if (!env->made_garbage)
 		return;
+	env->made_garbage = false;
 	memset(&request, 0, sizeof(request));
 	request.op = LMS_OP_COLLECT;
 	request.no_sync = env->last_no_sync;
@@ -116,6 +117,7 @@ static const struct lms_schema store_schema = {
 	.open = read_meta,
 	.create = write_meta,
 	.close = collect_at_close,
+	.may_idle = true,
 };
 
 int lms_env_open(const char *dir, const struct lms_env_settings *set, struct lms_env **env_r,

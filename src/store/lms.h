@@ -85,6 +85,14 @@ int lms_env_open(const char *dir, const struct lms_env_settings *set, struct lms
 		 struct lms_error *error_r);
 /* Drop a reference; the last one frees garbage whose grace has passed if this process made any, and closes. */
 void lms_env_close(struct lms_env **env);
+/*
+ * Keep up to max environments open after their last use, because it is likely that they are opened again soon, and that takes
+ * as long as the rest of a save but its flushes. 0 at first. Until lms_env_close_idle() they keep file descriptors, the
+ * map and LMDB's shared lock, but no lock of ours, no transaction and no reader slot. lms_env_open() uses one again only if
+ * no file was replaced or removed meanwhile. Where address space is short they are closed.
+ */
+void lms_env_keep_idle(unsigned int max);
+void lms_env_close_idle(void);
 /* The directory given to the lms_env_open() that opened it. */
 const char *lms_env_dir(const struct lms_env *env);
 /* Random id of this store, made when it was created. */
