@@ -2,8 +2,9 @@
 
 import os
 
-from harness import Imap, ServerTest, differences, message, only
+from harness import Imap, ServerTest, differences, dovecot24, message, only
 from harness.lmdb import store_file, transaction_id
+from harness.server import DOVECOT, find_program
 
 
 @only('lmdb')
@@ -54,6 +55,48 @@ class WrongInUserdb(ServerTest):
         with self.assertRaises((EOFError, OSError)):
             imap.cmd('LOGIN %s pass' % self.user)
             imap.ok('SELECT INBOX')
+
+
+@only('lmdb')
+class Doveconf(ServerTest):
+    """What doveconf says of the settings, and what it refuses before a server runs with it."""
+    defaults = {'lmdb_any_filesystem': 'no', 'lmdb_compress': 'yes', 'lmdb_expunge_grace': '1 mins',
+                'lmdb_flag_delay': '1 mins', 'lmdb_search': 'auto'}
+    wrong = ('lmdb_any_filesystem = maybe', 'lmdb_flag_delay = soon', 'lmdb_flag_delay = 2 days', 'lmdb_search = perhaps',
+             'lmdb_unknown = yes')
+
+    def doveconf(self, *args, config_path=None):
+        return self.server.run([find_program('doveconf'), '-c', config_path or self.server.config_path, *args], check=False)
+
+    def with_setting(self, line):
+        """A configuration like the server's, with one more setting."""
+        path = os.path.join(self.server.dir, 'other.conf')
+        with open(self.server.config_path) as file, open(path, 'w') as other:
+            lines = 'plugin {\n  %s\n}\n' % line
+            other.write(file.read() + (dovecot24.config(lines) if DOVECOT == '2.4' else lines))
+        return path
+
+    def test_defaults(self):
+        printed = self.doveconf('-a')
+        self.assertEqual(printed.returncode, 0, printed.stderr)
+        found = {name: value for name, _, value in (line.partition(' = ') for line in printed.stdout.splitlines())
+                 if name.startswith('lmdb_')}
+        self.assertEqual(found, self.defaults if differences.DOVECONF_KNOWS_SETTINGS else {})
+
+    def test_what_is_set(self):
+        printed = self.doveconf('-n', config_path=self.with_setting('lmdb_flag_delay = 5 s'))
+        self.assertEqual((printed.returncode, printed.stderr), (0, ''))
+        self.assertRegex(printed.stdout, r'flag_delay = 5 s')
+
+    def test_wrong_values(self):
+        for line in self.wrong:
+            path = self.with_setting(line)
+            printed = self.doveconf('-n', config_path=path)
+            if differences.DOVECONF_KNOWS_SETTINGS:
+                self.assertNotEqual(printed.returncode, 0, line)
+                self.assertIn(line.partition(' ')[0], printed.stderr)
+            else:
+                self.assertEqual(printed.returncode, 0, printed.stderr)
 
 
 @only('lmdb')

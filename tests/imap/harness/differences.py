@@ -17,3 +17,6 @@ HAVE_DOVEADM_BATCH = either(True, False)
 # doveadm sync: 2.4 now and then loses the race with itself for the GUID of a mailbox that it has just made in a Maildir,
 # says "You may want to run dsync again" and means it (exit code 2). The same happens from dbox to Maildir.
 MAILDIR_SYNC_TRIES = either(1, 5)
+
+# doveconf: 2.3 takes plugin {} as it is. 2.4 knows our settings and their types through the settings module.
+DOVECONF_KNOWS_SETTINGS = either(False, True)
