@@ -25,10 +25,10 @@ make_root() {
   apart debootstrap --variant=minbase --include="${3// /,}" "$(debian_name "$1")" "$2" ${mirror:+"$mirror"}
 }
 
-# in_root ROOT COMMAND...
+# in_root ROOT COMMAND... The root is a mount point there, so that tests may have mounts of their own.
 in_root() {
   # shellcheck disable=SC2016
-  apart sh -c 'mount -t proc proc "$1/proc" &&
+  apart sh -c 'mount --bind "$1" "$1" && mount -t proc proc "$1/proc" &&
     mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts" &&
     exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 chroot "$@"' sh "$@"
 }

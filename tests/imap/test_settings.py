@@ -1,10 +1,11 @@
 """The plugin's own settings: where they may stand, and what is said of wrong values."""
 
 import os
+import re
 
-from harness import Imap, ServerTest, differences, dovecot24, message, only
+from harness import Imap, ServerTest, differences, message, only
 from harness.lmdb import store_file, transaction_id
-from harness.server import DOVECOT, find_program
+from harness.server import EXAMPLE_CONFIG, find_program
 
 
 @only('lmdb')
@@ -62,26 +63,43 @@ class Doveconf(ServerTest):
     """What doveconf says of the settings, and what it refuses before a server runs with it."""
     defaults = {'lmdb_any_filesystem': 'no', 'lmdb_compress': 'yes', 'lmdb_expunge_grace': '1 mins',
                 'lmdb_flag_delay': '1 mins', 'lmdb_search': 'auto'}
-    wrong = ('lmdb_any_filesystem = maybe', 'lmdb_flag_delay = soon', 'lmdb_flag_delay = 2 days', 'lmdb_search = perhaps',
+    wrong = ('lmdb_any_filesystem = maybe', 'lmdb_compress = lz4', 'lmdb_expunge_grace = 5', 'lmdb_flag_delay = soon', 'lmdb_flag_delay = 2 days', 'lmdb_search = perhaps',
              'lmdb_unknown = yes')
 
     def doveconf(self, *args, config_path=None):
         return self.server.run([find_program('doveconf'), '-c', config_path or self.server.config_path, *args], check=False)
 
+    def write(self, text):
+        path = os.path.join(self.server.dir, 'other.conf')
+        with open(path, 'w') as file:
+            file.write(text)
+        return path
+
     def with_setting(self, line):
         """A configuration like the server's, with one more setting."""
-        path = os.path.join(self.server.dir, 'other.conf')
-        with open(self.server.config_path) as file, open(path, 'w') as other:
-            lines = 'plugin {\n  %s\n}\n' % line
-            other.write(file.read() + (dovecot24.config(lines) if DOVECOT == '2.4' else lines))
-        return path
+        with open(self.server.config_path) as file:
+            return self.write(file.read() + differences.PLUGIN_SETTING % line)
+
+    def settings(self, printed):
+        found = (line.strip().partition(' = ') for line in printed.stdout.splitlines())
+        return {name: value for name, _, value in found if name.startswith('lmdb_')}
 
     def test_defaults(self):
         printed = self.doveconf('-a')
         self.assertEqual(printed.returncode, 0, printed.stderr)
-        found = {name: value for name, _, value in (line.partition(' = ') for line in printed.stdout.splitlines())
-                 if name.startswith('lmdb_')}
-        self.assertEqual(found, self.defaults if differences.DOVECONF_KNOWS_SETTINGS else {})
+        self.assertEqual(self.settings(printed), self.defaults if differences.DOVECONF_KNOWS_SETTINGS else {})
+
+    def test_example(self):
+        """The example with all that is commented out in it, which is the defaults."""
+        with open(EXAMPLE_CONFIG) as file:
+            text = re.sub(r'^#( *lmdb_\w+ = .*|plugin {|})$', r'\1', file.read(), flags=re.MULTILINE)
+        path = self.write(differences.CONFIG_HEAD + text)
+        printed = self.doveconf('-a', config_path=path)
+        self.assertEqual((printed.returncode, printed.stderr), (0, ''))
+        self.assertEqual({name: value.replace('60 secs', '1 mins') for name, value in self.settings(printed).items()},
+                         self.defaults)
+        for setting, value in differences.EXAMPLE_SAYS.items():
+            self.assertEqual(self.doveconf('-h', setting, config_path=path).stdout.strip(), value)
 
     def test_what_is_set(self):
         printed = self.doveconf('-n', config_path=self.with_setting('lmdb_flag_delay = 5 s'))

@@ -1,5 +1,6 @@
 """Where the lines of Dovecot differ with every mail format, so that a test can't expect the same of both."""
 
+from .dovecot24 import VERSIONS
 from .server import DOVECOT
 
 
@@ -20,3 +21,27 @@ MAILDIR_SYNC_TRIES = either(1, 5)
 
 # doveconf: 2.3 takes plugin {} as it is. 2.4 knows our settings and their types through the settings module.
 DOVECONF_KNOWS_SETTINGS = either(False, True)
+PLUGIN_SETTING = either('plugin {\n  %s\n}\n', '%s\n')
+
+# Configuration files: 2.4 wants to be told which version they are for, and has other names for where mail is.
+CONFIG_HEAD = either('', VERSIONS)
+EXAMPLE_SAYS = either({'mail_location': 'lmdb:~/mail'}, {'mail_driver': 'lmdb', 'mail_path': '~/mail'})
+
+# fts: each line of Debian has one backend that keeps an index of its own. What it finds for another word, and where
+# that word stands: Xapian leaves out accents, flatcurve has stemming.
+FTS_PLUGIN = either('fts_xapian', 'fts_flatcurve')
+FTS_CONFIG = either('''
+plugin {
+  fts = xapian
+  fts_xapian = partial=3 full=20
+}
+''', '''
+fts flatcurve {
+}
+language_tokenizers = generic email-address
+language_filters = lowercase snowball
+language en {
+  default = yes
+}
+''')
+FTS_FINDS = either(('Une t\u00eate.\r\n', 'tete', '=?utf-8?q?t=C3=AAte?='), ('He has a pony.\r\n', 'ponies', 'pony'))

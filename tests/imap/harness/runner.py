@@ -200,7 +200,9 @@ def main(directory, description):
     tests = find_tests(directory, args.k)
     if args.list:
         for cls, names in tests.items():
-            print('\n'.join(test_name(cls, name) for name in names))
+            for name in names:
+                if fits(cls, name, args.format):
+                    print(test_name(cls, name))
         return 0
     module_dir = find_module_dir(args.module_dir) if args.format == 'lmdb' else None
     options = Options(args.format, module_dir, args.fsync, args.keep, args.under)
