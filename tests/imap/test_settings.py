@@ -46,6 +46,18 @@ class Overridden(Settings):
 
 
 @only('lmdb')
+class LocationInUserdb(ServerTest):
+    """The user database says where mail and indexes are."""
+    userdb_fields = differences.location_fields('lmdb', 'elsewhere', 'views')
+
+    def test_used(self):
+        self.imap().append('INBOX', message())
+        self.assertTrue(os.path.exists(store_file(self.home(), 'elsewhere')))
+        self.assertTrue(os.listdir(os.path.join(self.home(), 'views')))
+        self.assertFalse(os.path.exists(os.path.join(self.home(), 'mail')))
+
+
+@only('lmdb')
 class WrongInUserdb(ServerTest):
     userdb_fields = {'lmdb_expunge_grace': 'soon'}
 

@@ -27,6 +27,13 @@ PLUGIN_SETTING = either('plugin {\n  %s\n}\n', '%s\n')
 CONFIG_HEAD = either('', VERSIONS)
 EXAMPLE_SAYS = either({'mail_location': 'lmdb:~/mail'}, {'mail_driver': 'lmdb', 'mail_path': '~/mail'})
 
+
+def location_fields(driver, mail, index):
+    """What the user database says: one field with 2.3, one for each setting with 2.4. The places are below the home."""
+    return either({'mail': '%s:~/%s:INDEX=~/%s' % (driver, mail, index)},
+                  {'mail_driver': driver, 'mail_path': '~/' + mail, 'mail_index_path': '~/' + index})
+
+
 # fts: each line of Debian has one backend that keeps an index of its own. What it finds for another word, and where
 # that word stands: Xapian leaves out accents, flatcurve has stemming.
 FTS_PLUGIN = either('fts_xapian', 'fts_flatcurve')
