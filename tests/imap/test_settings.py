@@ -93,8 +93,11 @@ class Doveconf(ServerTest):
             return self.write(file.read() + differences.PLUGIN_SETTING % line)
 
     def settings(self, printed):
-        found = (line.strip().partition(' = ') for line in printed.stdout.splitlines())
-        return {name: value for name, _, value in found if name.startswith('lmdb_')}
+        """Later releases of 2.4 print what is set in lmdb { }."""
+        section = re.search(r'^lmdb {\n(.*?)^}', printed.stdout, re.MULTILINE | re.DOTALL)
+        lines = ['lmdb_' + line.strip() for line in section.group(1).splitlines()] if section else []
+        lines += (line.strip() for line in printed.stdout.splitlines())
+        return dict(line.split(' = ') for line in lines if line.startswith('lmdb_'))
 
     def test_defaults(self):
         printed = self.doveconf('-a')
