@@ -74,9 +74,9 @@ class WrongInUserdb(ServerTest):
 class Doveconf(ServerTest):
     """What doveconf says of the settings, and what it refuses before a server runs with it."""
     defaults = {'lmdb_any_filesystem': 'no', 'lmdb_compress': 'yes', 'lmdb_expunge_grace': '1 mins',
-                'lmdb_flag_delay': '1 mins', 'lmdb_search': 'auto'}
-    wrong = ('lmdb_any_filesystem = maybe', 'lmdb_compress = lz4', 'lmdb_expunge_grace = 5', 'lmdb_flag_delay = soon', 'lmdb_flag_delay = 2 days', 'lmdb_search = perhaps',
-             'lmdb_unknown = yes')
+                'lmdb_flag_delay': '1 mins', 'lmdb_search': 'auto', 'lmdb_search_when': 'search'}
+    wrong = ('lmdb_any_filesystem = maybe', 'lmdb_compress = lz4', 'lmdb_expunge_grace = 5', 'lmdb_flag_delay = soon',
+             'lmdb_flag_delay = 2 days', 'lmdb_search = perhaps', 'lmdb_search_when = never', 'lmdb_unknown = yes')
 
     def doveconf(self, *args, config_path=None):
         return self.server.run([find_program('doveconf'), '-c', config_path or self.server.config_path, *args], check=False)
