@@ -149,7 +149,7 @@ struct lms_env *lmdb_list_env(struct mailbox_list *_list)
 	return list->env;
 }
 
-static bool have_plugin(const char *name)
+bool lmdb_have_plugin(const char *name)
 {
 	return module_dir_find(mail_storage_service_modules, name) != NULL;
 }
@@ -157,7 +157,7 @@ static bool have_plugin(const char *name)
 /* Plugins that encrypt mail would not like to see its words beside it. */
 static bool may_be_encrypted(void)
 {
-	return have_plugin("mail_crypt") || have_plugin("mail_crypt_acl");
+	return lmdb_have_plugin("mail_crypt") || lmdb_have_plugin("mail_crypt_acl");
 }
 
 struct lsi_index *lmdb_list_search(struct mailbox_list *_list)
@@ -173,7 +173,7 @@ struct lsi_index *lmdb_list_search(struct mailbox_list *_list)
 	struct lsi_settings set = {
 		.env = env_settings(list),
 		/* the one plugin that changes what is decoded */
-		.producer = have_plugin("charset_alias") ? LMDB_SEARCH_PRODUCER" with charset_alias" : LMDB_SEARCH_PRODUCER,
+		.producer = lmdb_have_plugin("charset_alias") ? LMDB_SEARCH_PRODUCER" with charset_alias" : LMDB_SEARCH_PRODUCER,
 		.no_sync = _list->mail_set->parsed_fsync_mode == FSYNC_MODE_NEVER,
 		.store = list->env,
 	};

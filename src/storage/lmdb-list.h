@@ -29,6 +29,8 @@ extern struct mailbox_list lmdb_mailbox_list;
 
 /* The environment of the list's store. Returns NULL, with the list's error set, if it can't be opened. */
 struct lms_env *lmdb_list_env(struct mailbox_list *list);
+/* Is the plugin of this name (without a number and "_plugin") loaded for mail? */
+bool lmdb_have_plugin(const char *name);
 /* The search index of the list's store. Returns NULL if there is to be none, or it can't be opened. */
 struct lsi_index *lmdb_list_search(struct mailbox_list *list);
 /* The components of a storage name, for the store; on the data stack. */

@@ -3,6 +3,7 @@
 #include "lib.h"
 #include "istream.h"
 #include "str.h"
+#include "mail-cache.h"
 #include "imap-bodystructure.h"
 #include "message-part-serialize.h"
 #include "lmdb-compat.h"
@@ -87,12 +88,26 @@ static const char *dup_item(struct mail *mail, const struct lmdb_ready_item *ite
 	return p_strndup(LMDB_MAIL(mail)->imail.mail.data_pool, item->data, item->size);
 }
 
+/* While there is no cache file core looks for it twice with each message, and makes it only after all of them. What goes
+   wrong here is told by core when it has something to write. */
+static void make_cache(struct mailbox *box)
+{
+	struct lmdb_mailbox *mbox = LMDB_MAILBOX(box);
+
+	if (mbox->cache_tried)
+		return;
+	mbox->cache_tried = TRUE;
+	if (!mail_index_is_in_memory(box->index) && mail_cache_open_and_verify(box->index->cache) == 0)
+		(void)mail_cache_purge(box->index->cache, 0, "first BODYSTRUCTURE");
+}
+
 static void set_bodystructure(struct mail *mail)
 {
 	struct index_mail *imail = &LMDB_MAIL(mail)->imail;
 	struct lmdb_ready ready;
 	const char *value;
 
+	make_cache(mail->box);
 	/* the cache is faster from the second time on */
 	if (index_mail_get_cached_bodystructure(imail, &value) || !get_ready(mail, &ready))
 		return;

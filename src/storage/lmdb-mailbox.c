@@ -112,8 +112,8 @@ static int lmdb_mailbox_open(struct mailbox *box)
 	/* a save needs nothing of the view, and the view finds out by itself what was saved */
 	if ((box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
 		box->flags |= MAILBOX_FLAG_NO_INDEX_FILES;
-	/* for dovecot-acl: those who write it expect the directory to be there */
-	else if (mailbox_create_missing_dir(box, MAILBOX_LIST_PATH_TYPE_CONTROL) < 0)
+	/* for dovecot-acl: those who write it expect the directory to be there. Others needn't look for it. */
+	else if (lmdb_have_plugin("acl") && mailbox_create_missing_dir(box, MAILBOX_LIST_PATH_TYPE_CONTROL) < 0)
 		return -1;
 	if (index_storage_mailbox_alloc_index(box) < 0)
 		return -1;
@@ -142,6 +142,7 @@ static void lmdb_mailbox_close(struct mailbox *box)
 	lmdb_lookahead_clear(&mbox->ahead);
 	index_storage_mailbox_close(box);
 	mbox->folder_id = 0;
+	mbox->cache_tried = FALSE;
 }
 
 static void update_values(const struct mailbox_update *update, struct lms_folder_values *values_r)

@@ -39,6 +39,8 @@ struct lmdb_mailbox {
 	/* runs while flag changes wait in the journal */
 	struct timeout *to_flags;
 	struct lmdb_lookahead ahead;
+	/* a missing cache file isn't made any more until the mailbox is opened again (lmdb-mail-start.c) */
+	bool cache_tried;
 
 	/* lmdb-search-docs.c; NULL until it is needed */
 	struct lmdb_search_docs *search;
