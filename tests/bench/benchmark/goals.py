@@ -32,6 +32,41 @@ GROUPS = {
     'memory of ': {'sdbox': 1},
 }
 
+# Where the time goes in rows that begin so, for a report that misses a goal there
+REASONS = {
+    'LMTP, ': "The most part is the work of Dovecot's lmtp, which all formats share (see the processor time): the faster the "
+              'disk flushes, the less the two flushes of a commit, in place of three or four, can win.',
+    'APPEND, ': 'As with LMTP: the faster the disk flushes, the less fewer flushes can win.',
+    'MULTIAPPEND, ': 'Messages are parsed for what is kept ready (ENVELOPE, BODYSTRUCTURE, MIME parts) and compressed while they '
+                     'are saved; the others parse them at the first FETCH.',
+    'FETCH 1:* RFC822.SIZE': 'The record of each message is read from the store, checked and decoded. Maildir has sizes in '
+                             'file names that it holds in memory.',
+    'FETCH 1:* ENVELOPE, first, dropped caches': 'Starts of messages lie between bodies in the store, and the kernel reads '
+                                                 'around each page of the map that is missing; mdbox is read ahead as '
+                                                 'one file.',
+    'FETCH of new mail, ': "The others put this into Dovecot's cache as they save, with every delivery. lmdb does nothing for "
+                           'the index then, and reads and decompresses the start of each message instead.',
+    'SEARCH SUBJECT, unindexed': "The others find the field in Dovecot's cache, where the first such search put it; lmdb "
+                                 'reads and decompresses the start of each message. With its index it reads neither.',
+    'SEARCH HEADER, unindexed': "As with SUBJECT: the others find the field in Dovecot's cache.",
+    'SEARCH TEXT, unindexed': 'Dovecot parses and decodes all messages, which takes nearly all of the time in every format.',
+    'FETCH random bodies': 'Before the body the pages that lead to it have to be read: with few messages that is as much as '
+                           'the inode of a file, with many it is less.',
+    'login, ': 'A process for each session loads the plugin, LMDB and LZ4.',
+    'SELECT, index deleted': 'In a small mailbox opening the store is most of it; see the rows at 100,000 messages.',
+    'SELECT, warm': "Opening LMDB's environment: some 45 system calls, and page faults in its code, map and lock table.",
+    'SELECT, dropped caches': "The store's directory and three of its files are read before the index.",
+    'SELECT, ': "Opening LMDB's environment, which the others don't have.",
+    'MOVE one': 'One commit with two flushes, as sdbox has three: the faster the disk flushes, the less that can win.',
+    'EXPUNGE all': 'Records are deleted, counted and listed for the views in one commit; mdbox leaves the mail to a purge.',
+    'mixed, ': 'Mostly the work of the imap processes, which all formats share.',
+}
+
+
+def reason(row):
+    """Why a row's goal may be missed; '' if that isn't known."""
+    return next((text for begin, text in REASONS.items() if row.startswith(begin)), '')
+
 
 def of(row):
     for begin, goals in GROUPS.items():

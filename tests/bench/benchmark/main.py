@@ -19,6 +19,7 @@ OPERATIONS = sum((module.OPERATIONS for module in (delivery, reading, changing, 
 GROUPS = list(dict.fromkeys(operation.group for operation in OPERATIONS))
 USUAL_GROUPS = {
     'full': GROUPS,
+    'medium': GROUPS,
     'quick': ['delivery', 'slow flushes', 'fetch', 'read', 'change', 'mixed'],
     # System calls are counted for the tests of flushes too.
     'smoke': [group for group in GROUPS if group != 'system calls'],
@@ -67,6 +68,10 @@ MODES = {
                    mixed=((16, 1),), mixed_operations=1600, folders=200, many_folders=200, sessions=20,
                    flush_delays=(2000,), growth=(1000, 10000), growth_singles=50,
                    cold_items=('ENVELOPE',), cached_items=('ENVELOPE', 'BODYSTRUCTURE')),
+    'medium': Sizes(messages=10000, rounds=2, deliveries=100, connections=(1, 4, 16), users=50, singles=200, logins=30,
+                    mixed=((16, 1), (64, 50)), mixed_operations=3200, folders=200, many_folders=2000, sessions=50,
+                    flush_delays=(500, 2000, 8000), growth=(1000, 10000, 100000), growth_singles=100,
+                    cold_items=('ENVELOPE',), cached_items=('ENVELOPE', 'BODYSTRUCTURE')),
     'full': Sizes(messages=10000, rounds=3, deliveries=1000, connections=(1, 4, 16), users=50, singles=300, logins=50,
                   mixed=((16, 1), (64, 1), (16, 50), (64, 50)), mixed_operations=12800, folders=1000,
                   many_folders=10000, sessions=50, flush_delays=(500, 2000, 8000),
@@ -106,6 +111,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog='./bench', description=__doc__)
     mode = parser.add_mutually_exclusive_group()
     for name, text in (('quick', 'about two minutes: the most important rows, few repetitions'),
+                       ('medium', 'a quarter of an hour: everything, with few repetitions, to 100,000 messages'),
                        ('full', 'everything (the default)'), ('smoke', 'only to see whether the benchmark works')):
         mode.add_argument('--' + name, dest='mode', action='store_const', const=name, help=text)
     parser.set_defaults(mode='full')

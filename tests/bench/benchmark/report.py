@@ -158,9 +158,16 @@ def markdown(facts, table, formats, plots):
     for group, rows in table.groups().items():
         lines += [''] + list(group_section(group, rows, formats))
     lines += ['', '## Flushes, kilobytes written and milliseconds of the server\'s processor time, for each operation', ''] + counts_section(table, formats)
-    missed = missed_lines(table, formats)
-    lines += ['', '## Goals that were missed', ''] + (['* ' + line.partition(': ')[2] for line in missed] or ['None.'])
+    lines += ['', '## Goals that were missed', ''] + missed_section(table, formats)
     return '\n'.join(lines) + '\n'
+
+
+def missed_section(table, formats):
+    rows = [[row.name, against, number(ratio), '%g' % goal, goals.reason(row.name)] for row in table.rows.values()
+            for against, goal, ratio in goals.missed(row, OURS, others_of(formats))]
+    if not rows:
+        return ['None.']
+    return markdown_table(['', 'against', 'times as good', 'goal', 'where the time goes'], rows)
 
 
 def describe(value):
