@@ -122,15 +122,17 @@ def has_descriptor(pid, target):
     return False
 
 
-def free_port():
-    """A port below the range the kernel uses for outgoing connections."""
-    for _ in range(1000):
-        port = random.randint(10000, 32000)
+def free_ports(count):
+    """Ports, no two of them the same, below the range the kernel uses for outgoing connections."""
+    ports = []
+    for port in random.sample(range(10000, 32000), 1000):
         with socket.socket() as sock:
             with contextlib.suppress(OSError):
                 sock.bind(('127.0.0.1', port))
-                return port
-    raise RuntimeError('no free port on 127.0.0.1')
+                ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError('no free ports on 127.0.0.1')
 
 
 def private_mounts():
@@ -314,7 +316,7 @@ class Server:
 
     def start(self):
         for attempt in range(5):
-            self.imap_port, self.pop3_port, self.lmtp_port = free_port(), free_port(), free_port()
+            self.imap_port, self.pop3_port, self.lmtp_port = free_ports(3)
             self._write_config()
             start_offset = self._log_size()
             if self._start_master():
