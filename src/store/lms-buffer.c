@@ -88,19 +88,6 @@ void lms_buffer_add_signed(struct lms_buffer *buf, int64_t value)
 	lms_buffer_add_varint(buf, value < 0 ? ~bits : bits);
 }
 
-const uint8_t *lms_reader_bytes(struct lms_reader *reader, size_t size)
-{
-	const uint8_t *pos = reader->pos;
-
-	if (lms_reader_left(reader) < size) {
-		reader->failed = true;
-		reader->pos = reader->end;
-		return NULL;
-	}
-	reader->pos += size;
-	return pos;
-}
-
 const char *lms_reader_string(struct lms_reader *reader, size_t size)
 {
 	const uint8_t *bytes = size == SIZE_MAX ? NULL : lms_reader_bytes(reader, size + 1);
@@ -133,7 +120,7 @@ uint64_t lms_reader_u64(struct lms_reader *reader)
 	return bytes == NULL ? 0 : lms_get_be64(bytes);
 }
 
-uint64_t lms_reader_varint(struct lms_reader *reader)
+uint64_t lms_reader_long_varint(struct lms_reader *reader)
 {
 	uint64_t value = 0;
 	unsigned int shift;

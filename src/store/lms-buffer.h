@@ -48,13 +48,34 @@ static inline size_t lms_reader_left(const struct lms_reader *reader)
 }
 
 /* Returns the next size bytes, or NULL. */
-const uint8_t *lms_reader_bytes(struct lms_reader *reader, size_t size);
+static inline const uint8_t *lms_reader_bytes(struct lms_reader *reader, size_t size)
+{
+	const uint8_t *pos = reader->pos;
+
+	if (lms_reader_left(reader) < size) {
+		reader->failed = true;
+		reader->pos = reader->end;
+		return NULL;
+	}
+	reader->pos += size;
+	return pos;
+}
+
 /* Returns the NUL-terminated string of size bytes, or NULL if there is none of this size. */
 const char *lms_reader_string(struct lms_reader *reader, size_t size);
 uint8_t lms_reader_u8(struct lms_reader *reader);
 uint32_t lms_reader_u32(struct lms_reader *reader);
 uint64_t lms_reader_u64(struct lms_reader *reader);
-uint64_t lms_reader_varint(struct lms_reader *reader);
+/* Of any length */
+uint64_t lms_reader_long_varint(struct lms_reader *reader);
+
+static inline uint64_t lms_reader_varint(struct lms_reader *reader)
+{
+	if (reader->pos < reader->end && (*reader->pos & 0x80) == 0)
+		return *reader->pos++;
+	return lms_reader_long_varint(reader);
+}
+
 int64_t lms_reader_signed(struct lms_reader *reader);
 
 static inline void lms_put_be32(uint8_t *p, uint32_t value)
