@@ -201,7 +201,7 @@ def main(directory, description):
     if args.list:
         for cls, names in tests.items():
             for name in names:
-                if fits(cls, name, args.format):
+                if fits(cls, name, args):
                     print(test_name(cls, name))
         return 0
     module_dir = find_module_dir(args.module_dir) if args.format == 'lmdb' else None
