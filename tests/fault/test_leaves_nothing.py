@@ -157,15 +157,17 @@ class LeavesNothing(ServerTest):
 
     def test_files(self):
         self.fill()
-        killed = sum(self.work_and_kill(self.ALL) for _ in range(8))
+        rounds = 8
+        killed = sum(self.work_and_kill(self.ALL) for _ in range(rounds))
         self.note = '%d kills' % killed
         self.use()
         unknown = [path for path in self.files() if not any(re.fullmatch(pattern, path) for pattern in KNOWN)]
         self.assertEqual(unknown, [])
         self.assertEqual(os.listdir(os.path.join(self.server.dir, 'tmp')), [])
-        # Nor a directory of a folder that is none.
+        # Nor a directory of a folder that is none. But who is killed between the commit of a DELETE and the removal of the
+        # view leaves the view, and in each round that may happen to the one session that deletes.
         names = self.doveadm('mailbox list').split()
-        self.assertLessEqual(len(os.listdir(os.path.join(self.home(), 'mail', 'index'))), len(names))
+        self.assertLessEqual(len(os.listdir(os.path.join(self.home(), 'mail', 'index'))), len(names) + rounds)
 
     def test_locks(self):
         self.fill()
