@@ -434,11 +434,11 @@ static void run_processes(unsigned int count, unsigned int deaths, unsigned int 
 	unsigned int i, seed = (unsigned int)getpid() * 1000, running = 0;
 	int status;
 	pid_t pid;
+	bool stop;
 
 	memset(pids, 0, sizeof(pids));
 	do {
-		bool stop = is_enough(deaths, first_point);
-
+		stop = is_enough(deaths, first_point);
 		__atomic_store_n(&shared->stop, stop, __ATOMIC_RELAXED);
 		for (i = 0; i < count && !stop; i++) {
 			if (pids[i] != 0)
@@ -459,7 +459,8 @@ static void run_processes(unsigned int count, unsigned int deaths, unsigned int 
 			}
 			running--;
 		}
-	} while (running > 0);
+		/* All may be dead at once long before it is enough. */
+	} while (!stop || running > 0);
 }
 
 static struct sums run(unsigned int count, unsigned int deaths, unsigned int first_point)
