@@ -69,7 +69,7 @@ MODES = {
                    flush_delays=(2000,), growth=(1000, 10000), growth_singles=50,
                    cold_items=('ENVELOPE',), cached_items=('ENVELOPE', 'BODYSTRUCTURE')),
     'medium': Sizes(messages=10000, rounds=2, deliveries=100, connections=(1, 4, 16), users=50, singles=200, logins=30,
-                    mixed=((16, 1), (64, 50)), mixed_operations=3200, folders=200, many_folders=2000, sessions=50,
+                    mixed=((16, 1), (64, 50)), mixed_operations=3200, folders=200, many_folders=500, sessions=50,
                     flush_delays=(500, 2000, 8000), growth=(1000, 10000, 100000), growth_singles=100,
                     cold_items=('ENVELOPE',), cached_items=('ENVELOPE', 'BODYSTRUCTURE')),
     'full': Sizes(messages=10000, rounds=3, deliveries=1000, connections=(1, 4, 16), users=50, singles=300, logins=50,
