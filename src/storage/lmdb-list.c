@@ -4,7 +4,6 @@
 #include "ioloop.h"
 #include "str.h"
 #include "module-dir.h"
-#include "unlink-directory.h"
 #include "mail-storage-service.h"
 #include "mail-storage-private.h"
 #include "lmdb-compat.h"
@@ -12,13 +11,9 @@
 #include "lmdb-idle.h"
 #include "lmdb-list.h"
 
-#include <dirent.h>
-
-/* The store and its search index lie in these directories below the mail root, views and control files in these below their roots. */
+/* The store and its search index lie in these directories below the mail root. */
 #define LMDB_STORE_DIR "store"
 #define LMDB_SEARCH_DIR "search"
-#define LMDB_INDEX_DIR "index"
-#define LMDB_CONTROL_DIR "control"
 
 /* Attribute of a store of which several views exist, as when others reach it by a namespace with its own INDEX: what
    waits in the journal of one of them isn't seen in the others, so nothing may wait there any more. */
@@ -238,35 +233,6 @@ static char lmdb_list_get_hierarchy_sep(struct mailbox_list *list ATTR_UNUSED)
 	return '/';
 }
 
-int lmdb_list_folder_path(struct mailbox_list *list, uint64_t folder_id, enum mailbox_list_path_type type,
-			  const char **path_r)
-{
-	const char *root, *dir = LMDB_INDEX_DIR;
-	bool have_root;
-
-	switch (type) {
-	case MAILBOX_LIST_PATH_TYPE_ALT_DIR:
-	case MAILBOX_LIST_PATH_TYPE_ALT_MAILBOX:
-		return 0;
-	case MAILBOX_LIST_PATH_TYPE_CONTROL:
-		dir = LMDB_CONTROL_DIR;
-		have_root = lmdb_list_default_root_path(list, type, &root);
-		break;
-	case MAILBOX_LIST_PATH_TYPE_DIR:
-	case MAILBOX_LIST_PATH_TYPE_MAILBOX:
-		have_root = lmdb_list_default_root_path(list, MAILBOX_LIST_PATH_TYPE_INDEX, &root) ||
-			lmdb_list_default_root_path(list, type, &root);
-		break;
-	default:
-		have_root = lmdb_list_default_root_path(list, type, &root);
-		break;
-	}
-	if (!have_root)
-		return 0;
-	*path_r = t_strdup_printf("%s/%s/%"PRIx64, root, dir, folder_id);
-	return 1;
-}
-
 static int lmdb_list_get_path(struct mailbox_list *list, const char *name, enum mailbox_list_path_type type,
 			      const char **path_r)
 {
@@ -289,22 +255,6 @@ static int lmdb_list_get_path(struct mailbox_list *list, const char *name, enum 
 static const char *lmdb_list_get_temp_prefix(struct mailbox_list *list ATTR_UNUSED, bool global ATTR_UNUSED)
 {
 	return LMDB_TEMP_PREFIX;
-}
-
-/* Remove the directories that a deleted folder leaves: all it held is derived or belongs to the folder alone. */
-static void remove_folder_files(struct mailbox_list *list, uint64_t folder_id)
-{
-	static const enum mailbox_list_path_type types[] = {
-		MAILBOX_LIST_PATH_TYPE_INDEX, MAILBOX_LIST_PATH_TYPE_INDEX_CACHE,
-		MAILBOX_LIST_PATH_TYPE_INDEX_PRIVATE, MAILBOX_LIST_PATH_TYPE_CONTROL
-	};
-	const char *path, *error;
-
-	for (unsigned int i = 0; i < N_ELEMENTS(types); i++) {
-		if (lmdb_list_folder_path(list, folder_id, types[i], &path) > 0 &&
-		    unlink_directory(path, UNLINK_DIRECTORY_FLAG_RMDIR, &error) < 0)
-			mailbox_list_set_critical(list, "Removing %s of a deleted mailbox failed: %s", path, error);
-	}
 }
 
 static int lmdb_list_delete_mailbox(struct mailbox_list *list, const char *name)
@@ -332,7 +282,7 @@ static int lmdb_list_delete_mailbox(struct mailbox_list *list, const char *name)
 		}
 		return -1;
 	}
-	remove_folder_files(list, node.folder_id);
+	(void)lmdb_list_remove_files(list, node.folder_id);
 	return 0;
 }
 

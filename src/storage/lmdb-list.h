@@ -42,9 +42,16 @@ int lmdb_list_submit(struct mailbox_list *list, struct lms_request *request, str
 		     struct lms_error *error_r);
 /* TRUE if flag changes may wait in a view's journal before they go to the store. */
 bool lmdb_list_flags_may_wait(struct mailbox_list *list);
+
+/* lmdb-list-files.c: what lies beside the store */
 /* Directory of a folder's files of the given type. Returns 1, or 0 if such files are kept in memory or not at all. */
 int lmdb_list_folder_path(struct mailbox_list *list, uint64_t folder_id, enum mailbox_list_path_type type,
 			  const char **path_r);
+/* Remove the directories that a deleted folder leaves: all they hold is derived, or belonged to that folder alone. Returns 0, or
+   -1 with the list's error set. */
+int lmdb_list_remove_files(struct mailbox_list *list, uint64_t folder_id);
+/* The same for all folders that are none any more: who is killed in the midst of a DELETE leaves files. */
+int lmdb_list_remove_leftovers(struct mailbox_list *list);
 
 /* lmdb-list-iter.c: LIST and LSUB */
 struct mailbox_list_iterate_context *

@@ -91,11 +91,19 @@ static int purge_list(struct mail_storage *storage, struct mailbox_list *list)
 static int lmdb_storage_purge(struct mail_storage *storage)
 {
 	struct mail_namespace *ns;
+	bool purged = FALSE;
 
-	/* namespaces of one storage share one store */
+	/* namespaces of one storage share one store, but each may have its own views */
 	for (ns = storage->user->namespaces; ns != NULL; ns = ns->next) {
-		if (ns->storage == storage)
-			return purge_list(storage, ns->list);
+		if (ns->storage != storage)
+			continue;
+		if (!purged && purge_list(storage, ns->list) < 0)
+			return -1;
+		purged = TRUE;
+		if (lmdb_list_remove_leftovers(ns->list) < 0) {
+			mail_storage_copy_list_error(storage, ns->list);
+			return -1;
+		}
 	}
 	return 0;
 }

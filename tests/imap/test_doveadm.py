@@ -208,6 +208,25 @@ class Doveadm(ServerTest):
         self.assertEqual(self.client.uids(), [5])
         self.assertIn(b'Subject: m4\r\n', self.client.body(5))
 
+    def test_purge_of_deleted_folders(self):
+        """Who is killed in the midst of a DELETE leaves the directory of the folder's index."""
+        index = os.path.join(self.home(), 'mail', 'index')
+        self.fill(1)
+        self.client.ok('CREATE Other')
+        self.client.select('Other')
+        there = sorted(os.listdir(index))
+        self.assertEqual(len(there), 2)
+        for name in ('fedcba98', 'other'):
+            directory = os.path.join(index, name)
+            os.mkdir(directory)
+            os.chown(directory, self.server.mail_uid, self.server.mail_gid)
+            with open(os.path.join(directory, 'dovecot.index.log'), 'w') as file:
+                file.write('x')
+        self.doveadm('purge')
+        self.assertEqual(sorted(os.listdir(index)), sorted(there + ['other']))
+        self.client.select('INBOX')
+        self.assertEqual(self.client.uids(), [1])
+
     def test_altmove_batch_and_dump(self):
         """Several commands for one user in one process."""
         self.fill(3)
