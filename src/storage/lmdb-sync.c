@@ -345,6 +345,7 @@ int lmdb_sync(struct lmdb_mailbox *mbox, enum lmdb_sync_flags flags)
 	if ((box->flags & MAILBOX_FLAG_SAVEONLY) != 0)
 		return 0;
 	(void)mail_index_refresh(box->index);
+	lmdb_journal_cut(mbox);
 	for (unsigned int tries = 0; ret == 0; tries++) {
 		ret = sync_is_needed(&ctx);
 		if (ret == 0)

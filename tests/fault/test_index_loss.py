@@ -368,3 +368,44 @@ protocol imap {
             imap = self.imap()
             imap.select(renamed)
             self.assertEqual(imap.flags(), {1: {'\\Seen', 'late'}})
+
+
+@only('lmdb')
+class Piece(ServerTest):
+    def test_piece_of_a_transaction(self):
+        """A session that is killed in the midst of a write to the journal leaves a piece at its end; what waits there for
+        the store, and those who have the mailbox open, take no harm."""
+        one = self.imap()
+        one.append_many('INBOX', [message()] * 3)
+        one.select()
+        other = self.imap()
+        other.select()
+        index = os.path.join(self.home(), 'mail', 'index')
+        [folder] = os.listdir(index)
+        log = os.path.join(index, folder, 'dovecot.index.log')
+        # of 4,096 bytes; one whose size wasn't known yet; not even a header
+        for number, piece in enumerate((b'\x80\x80\x88\x80' + bytes(100), bytes(2000), b'\x80')):
+            one.store('1', '+FLAGS (one%d)' % number)
+            with open(log, 'ab') as file:
+                file.write(piece)
+            other.ok('NOOP')
+            other.store('2', '+FLAGS (two%d)' % number)
+            one.ok('NOOP')
+            one.store('3', '+FLAGS (three%d)' % number)
+        self.close_connections()
+        expected = {uid + 1: {name + str(number) for number in range(3)} for uid, name in enumerate(('one', 'two', 'three'))}
+        imap = self.imap()
+        imap.select()
+        self.assertEqual(imap.flags(), expected)
+        # and with none who had it open before
+        self.close_connections()
+        self.server.wait_until_idle()
+        with open(log, 'ab') as file:
+            file.write(bytes(60))
+        imap = self.imap()
+        imap.select()
+        self.assertEqual(imap.flags(), expected)
+
+
+class PieceUnmapped(Piece):
+    config = 'mmap_disable = yes'
