@@ -189,7 +189,7 @@ def main():
             stack.callback(lambda target=targets[-1]: bad.update({target.format: target.close()}))
             targets[-1].start()
             targets[-1].set_delay(args.flush_delay)
-        file_system = report.file_system(directory)
+        file_system = '%s, read-ahead %s' % (report.file_system(directory), report.read_ahead(directory))
 
         def save():
             report.write(args.report, report.facts(args, run, began, file_system), table, formats, bad)

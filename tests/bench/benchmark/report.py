@@ -28,6 +28,20 @@ def file_system(path):
     return first_line(['findmnt', '-n', '-o', 'FSTYPE,SOURCE,OPTIONS', '-T', path])
 
 
+def read_ahead(path):
+    """What the kernel reads ahead from the disk: rows with dropped caches depend on it."""
+    device = os.stat(path).st_dev
+    disk = '/sys/dev/block/%d:%d' % (os.major(device), os.minor(device))
+    # that of a partition is its disk's
+    for name in (disk + '/queue/read_ahead_kb', disk + '/../queue/read_ahead_kb'):
+        try:
+            with open(name) as file:
+                return file.read().strip() + ' KB'
+        except OSError:
+            continue
+    return 'unknown'
+
+
 def processor():
     with open('/proc/cpuinfo') as file:
         names = [line.partition(':')[2].strip() for line in file if line.startswith('model name')]
