@@ -176,6 +176,14 @@ DOVEADM_CMD_PARAMS_START
 DOVEADM_CMD_MAIL_COMMON
 DOVEADM_CMD_PARAMS_END
 	}, {
+		.name = "lmdb backup",
+		.mail_cmd = doveadm_lmdb_backup_alloc,
+		.usage = DOVEADM_CMD_MAIL_USAGE_PREFIX "<directory>",
+DOVEADM_CMD_PARAMS_START
+DOVEADM_CMD_MAIL_COMMON
+DOVEADM_CMD_PARAM('\0', "directory", CMD_PARAM_STR, CMD_PARAM_FLAG_POSITIONAL)
+DOVEADM_CMD_PARAMS_END
+	}, {
 		.name = "lmdb index status",
 		.mail_cmd = doveadm_lmdb_index_status_alloc,
 		.usage = DOVEADM_CMD_MAIL_USAGE_PREFIX "[<mailbox mask> ...]",

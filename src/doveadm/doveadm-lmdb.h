@@ -29,6 +29,7 @@ struct doveadm_lmdb_context {
 	/* from the command line; masks is NULL if there are none */
 	const char *const *masks;
 	bool force;
+	const char *destination;
 };
 
 #define DOVEADM_LMDB_CONTEXT(s) (container_of(s, struct doveadm_lmdb_context, ctx))
@@ -55,6 +56,9 @@ void doveadm_lmdb_print_problem(struct doveadm_lmdb_context *ctx, const char *di
 /* doveadm-lmdb-store.c */
 struct doveadm_mail_cmd_context *doveadm_lmdb_status_alloc(void);
 struct doveadm_mail_cmd_context *doveadm_lmdb_check_alloc(void);
+
+/* doveadm-lmdb-backup.c */
+struct doveadm_mail_cmd_context *doveadm_lmdb_backup_alloc(void);
 
 /* doveadm-lmdb-index.c */
 struct doveadm_mail_cmd_context *doveadm_lmdb_index_status_alloc(void);

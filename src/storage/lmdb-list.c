@@ -11,8 +11,7 @@
 #include "lmdb-idle.h"
 #include "lmdb-list.h"
 
-/* The store and its search index lie in these directories below the mail root. */
-#define LMDB_STORE_DIR "store"
+/* The search index lies in this directory below the mail root. */
 #define LMDB_SEARCH_DIR "search"
 
 /* Attribute of a store of which several views exist, as when others reach it by a namespace with its own INDEX: what
@@ -114,6 +113,15 @@ static int mark_several_views(struct mailbox_list *list, struct lms_error *error
 	return ret != 0 ? ret : lmdb_list_submit(list, &request, &reply, error_r);
 }
 
+/* Before anything of it is shown. Who opened it at the same time may have been faster. */
+static int use_copy(struct mailbox_list *list, struct lms_error *error_r)
+{
+	struct lms_request request = { .op = LMS_OP_COPY_MARK };
+	struct lms_reply reply;
+
+	return lmdb_list_submit(list, &request, &reply, error_r);
+}
+
 bool lmdb_list_flags_may_wait(struct mailbox_list *list)
 {
 	struct lms_error error;
@@ -137,6 +145,11 @@ struct lms_env *lmdb_list_env(struct mailbox_list *_list)
 		return NULL;
 	if (lmdb_list_open_env(list, root, &error) < 0) {
 		lmdb_list_set_error(_list, "", &error);
+		return NULL;
+	}
+	if (lms_env_is_copy(list->env) && use_copy(_list, &error) < 0) {
+		lmdb_list_set_error(_list, "", &error);
+		lms_env_close(&list->env);
 		return NULL;
 	}
 	if (has_own_views(_list) && mark_several_views(_list, &error) < 0)

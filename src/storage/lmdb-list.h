@@ -23,6 +23,9 @@ struct lmdb_list {
 	bool subscriptions_read;
 };
 
+/* The store lies in this directory below the mail root. */
+#define LMDB_STORE_DIR "store"
+
 #define LMDB_LIST(s) (container_of(s, struct lmdb_list, list))
 
 extern struct mailbox_list lmdb_mailbox_list;

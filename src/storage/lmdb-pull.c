@@ -23,6 +23,8 @@ struct lmdb_pull {
 	ARRAY_TYPE(keyword_indexes) view_keywords;
 	/* of the appended messages, where the view doesn't keep a MODSEQ for each */
 	uint64_t highest_min_modseq;
+	/* of the first appended message: after a reset the transaction goes on counting */
+	uint32_t first_new_seq;
 	/* merge: the view's next message that wasn't compared yet */
 	uint32_t next_seq;
 	bool gap;
@@ -90,6 +92,8 @@ static int append_message(const struct lms_message *message, void *context)
 	uint32_t seq;
 
 	mail_index_append(pull->trans, message->uid, &seq);
+	if (pull->first_new_seq == 0)
+		pull->first_new_seq = seq;
 	mail_index_update_flags(pull->trans, seq, MODIFY_REPLACE, message->flags);
 	keywords = lmdb_keywords_of_message(&pull->keywords, message);
 	if (array_count(keywords) > 0)
@@ -275,8 +279,8 @@ static void keep_keywords(struct lmdb_pull *pull)
 {
 	if (array_count(&pull->keywords.numbers) == 0 || pull->folder.messages == 0)
 		return;
-	set_keywords(pull, 1, MODIFY_ADD, &pull->keywords.numbers);
-	set_keywords(pull, 1, MODIFY_REMOVE, &pull->keywords.numbers);
+	set_keywords(pull, pull->first_new_seq, MODIFY_ADD, &pull->keywords.numbers);
+	set_keywords(pull, pull->first_new_seq, MODIFY_REMOVE, &pull->keywords.numbers);
 }
 
 static int first_message_callback(const struct lms_message *message, void *context)
@@ -286,7 +290,7 @@ static int first_message_callback(const struct lms_message *message, void *conte
 
 	keep_keywords(pull);
 	if (array_count(keywords) > 0)
-		set_keywords(pull, 1, MODIFY_ADD, keywords);
+		set_keywords(pull, pull->first_new_seq, MODIFY_ADD, keywords);
 	return 1;
 }
 

@@ -27,6 +27,7 @@ static const struct {
 	[LMS_OP_SUBSCRIBE] = { lms_op_subscribe, false },
 	[LMS_OP_ATTRIBUTES] = { lms_op_attributes, false },
 	[LMS_OP_COLLECT] = { lms_op_collect, false },
+	[LMS_OP_COPY_MARK] = { lms_op_copy_mark, false },
 };
 
 bool lms_batch_knows(enum lms_op op)

@@ -2,6 +2,7 @@
 
 #include "lms-node.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -165,4 +166,39 @@ int lms_op_node_delete(struct lms_write *write)
 	if (ret > 0 || node.folder_id != 0)
 		return lms_write_fail(write, LMS_EXISTS, "Folder has messages or children");
 	return lms_node_remove(write, node.node_id);
+}
+
+static int renew_folders(struct lms_write *write, struct lms_cursor *folders)
+{
+	static const struct lms_folder_values values = { .new_epoch = true };
+	struct lms_wfolder *folder;
+	int ret;
+
+	for (ret = lms_cursor_first(folders); ret > 0; ret = lms_cursor_next(folders)) {
+		if (folders->key_size != 8)
+			return lms_write_fail_record(write, "folder");
+		if (lms_write_need_folder(write, lms_key_get_id(folders->key), &folder) < 0 ||
+		    set_values(write, folder, &values) < 0)
+			return -1;
+	}
+	return ret;
+}
+
+int lms_op_copy_mark(struct lms_write *write)
+{
+	struct lms_cursor folders;
+	int ret;
+
+	if (write->request->u.copy_mark.set || !write->meta.is_copy) {
+		write->meta.is_copy = write->request->u.copy_mark.set;
+		return 0;
+	}
+	write->meta.is_copy = false;
+	if (lms_cursor_open(&folders, &write->txn, LMS_DB_FOLDERS) < 0)
+		return -1;
+	ret = renew_folders(write, &folders);
+	lms_cursor_close(&folders);
+	snprintf(write->reply->warning, sizeof(write->reply->warning), "%s/" LMS_FILE_DATA " is a backup that is used for the "
+		 "first time: all folders got a new UIDVALIDITY", write->env->dir);
+	return ret;
 }

@@ -84,6 +84,7 @@ struct lms_env {
 	unsigned int fork_count;
 	int lock_fd;
 	uint8_t guid[LMS_GUID_SIZE];
+	bool is_copy;
 
 	MDB_env *mdb;
 	MDB_dbi dbi[LMS_DB_MAX];

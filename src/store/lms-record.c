@@ -56,6 +56,9 @@ static const char *read_last_string(struct lms_reader *reader, size_t *size_r)
 	return lms_reader_string(reader, *size_r);
 }
 
+/* The last part of meta, if it is there */
+#define META_IS_COPY 1
+
 void lms_meta_encode(const struct lms_meta *meta, uint8_t head[LMS_RECORD_HEAD], struct lms_buffer *buf)
 {
 	head_init(head);
@@ -68,6 +71,8 @@ void lms_meta_encode(const struct lms_meta *meta, uint8_t head[LMS_RECORD_HEAD],
 	lms_buffer_add_u64(buf, meta->subscription_change);
 	lms_buffer_add_u64(buf, meta->smallest_limit);
 	lms_buffer_add_u32(buf, meta->uidvalidity);
+	if (meta->is_copy)
+		lms_buffer_add_u8(buf, META_IS_COPY);
 }
 
 int lms_meta_decode(const struct lms_value *value, struct lms_meta *meta_r)
@@ -91,6 +96,9 @@ int lms_meta_decode(const struct lms_value *value, struct lms_meta *meta_r)
 	meta_r->subscription_change = lms_reader_u64(&reader);
 	meta_r->smallest_limit = lms_reader_u64(&reader);
 	meta_r->uidvalidity = lms_reader_u32(&reader);
+	meta_r->is_copy = lms_reader_left(&reader) > 0;
+	if (meta_r->is_copy && lms_reader_u8(&reader) != META_IS_COPY)
+		return -1;
 	return reader_end(&reader);
 }
 

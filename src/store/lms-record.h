@@ -45,6 +45,8 @@ struct lms_meta {
 	uint64_t smallest_limit;
 	/* Last UIDVALIDITY given to a folder. */
 	uint32_t uidvalidity;
+	/* It is a backup, which nobody has opened yet. */
+	bool is_copy;
 };
 void lms_meta_encode(const struct lms_meta *meta, uint8_t head[LMS_RECORD_HEAD], struct lms_buffer *buf);
 int lms_meta_decode(const struct lms_value *value, struct lms_meta *meta_r);

@@ -26,7 +26,8 @@ enum lms_op {
 	LMS_OP_STAGE,
 	LMS_OP_SUBSCRIBE,
 	LMS_OP_ATTRIBUTES,
-	LMS_OP_COLLECT
+	LMS_OP_COLLECT,
+	LMS_OP_COPY_MARK
 };
 
 /* Values that are not to be changed are 0 (guid: all 0). */
@@ -220,6 +221,15 @@ struct lms_collect {
 	uint64_t max_bytes;
 };
 
+/*
+ * Mark the store as a copy, as lms_env_copy() does. Or, with set unset, take it into use if it is one: the original may have
+ * given its next UIDs to messages that the copy doesn't know, so all folders get a new epoch and a new UIDVALIDITY.
+ * Reply: warning.
+ */
+struct lms_copy_mark {
+	bool set;
+};
+
 struct lms_request {
 	enum lms_op op;
 	/* Commit without flushing: a power cut may then cost the whole store (mail_fsync=never). */
@@ -236,6 +246,7 @@ struct lms_request {
 		struct lms_subscribe subscribe;
 		struct lms_attributes attributes;
 		struct lms_collect collect;
+		struct lms_copy_mark copy_mark;
 	} u;
 };
 

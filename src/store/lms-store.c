@@ -60,6 +60,7 @@ static int read_meta(struct lms_txn *txn)
 				"update this installation", env->dir, (unsigned int)meta.format, LMS_FORMAT);
 	}
 	memcpy(env->guid, meta.guid, sizeof(env->guid));
+	env->is_copy = meta.is_copy;
 	return 1;
 }
 

@@ -154,5 +154,6 @@ int lms_op_stage(struct lms_write *write);
 int lms_op_subscribe(struct lms_write *write);
 int lms_op_attributes(struct lms_write *write);
 int lms_op_collect(struct lms_write *write);
+int lms_op_copy_mark(struct lms_write *write);
 
 #endif

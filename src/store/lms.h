@@ -98,6 +98,15 @@ const char *lms_env_dir(const struct lms_env *env);
 /* Random id of this store, made when it was created. */
 void lms_env_guid(const struct lms_env *env, uint8_t guid_r[LMS_GUID_SIZE]);
 
+/*
+ * Copy the store as it is at this moment into a new directory, while others read and write: only what they free meanwhile can't be used
+ * again before the end. The copy is marked as one: see LMS_OP_COPY_MARK. It takes no lock but LMDB's writer lock, for
+ * its last two pages. LMS_EXISTS if dir is there. Killed, it leaves dir with ".tmp" appended, if anything.
+ */
+int lms_env_copy(struct lms_env *env, const char *dir, struct lms_error *error_r);
+/* Was the store such a copy when this process opened it? */
+bool lms_env_is_copy(const struct lms_env *env);
+
 struct lms_env_usage {
 	uint64_t file_bytes;	/* of the data file, free pages included */
 	uint64_t used_bytes;	/* file_bytes without free pages */

@@ -145,7 +145,7 @@ class Restore(ServerTest):
         uidvalidity, messages, _ = self.seen()
         self.assertGreater(uidvalidity, after[0])
         self.assertEqual(messages.keys(), before[1].keys())
-        self.assertEqual([subject for subject, _ in messages.values()], [subject for subject, _ in before[1].values()])
+        self.assertEqual(list(messages.values()), list(before[1].values()))
         imap = self.imap()
         imap.append('INBOX', message('after the restore'))
         imap.select()
@@ -165,6 +165,45 @@ class Restore(ServerTest):
         self.remove_indexes()
         self.server.start()
         self.assertEqual(self.seen(), before)
+
+    def test_backup_without_index(self):
+        """A copy made by doveadm lmdb backup knows that it is one: no UID means two messages, whatever else is lost."""
+        self.server.use_doveadm_modules()
+        before = self.seen()
+        backup = os.path.join(self.home(), 'backup')
+        self.doveadm('lmdb backup', backup)
+        self.work()
+        after = self.seen()
+        self.stop_server()
+        self.saved['store'] = os.path.join(backup, 'store')
+        self.put_back('store')
+        self.remove_indexes()
+        self.server.start()
+        self.expect_log('is a backup that is used for the first time')
+        # before anybody looks at a folder
+        self.deliver(message('delivered'))
+        uidvalidity, messages, uidnext = self.seen()
+        self.assertGreater(uidvalidity, after[0])
+        self.assertEqual(list(messages.values()), list(before[1].values()) + [('Subject: delivered', set())])
+        self.assertGreater(self.seen('Work')[0], after[0])
+        self.restart_server()
+        self.assertEqual(self.seen(), (uidvalidity, messages, uidnext))
+
+    def test_backup_under_a_newer_index(self):
+        self.server.use_doveadm_modules()
+        backup = os.path.join(self.home(), 'backup')
+        self.doveadm('lmdb backup', backup)
+        before = self.seen()
+        self.work()
+        after = self.seen()
+        self.stop_server()
+        self.saved['store'] = os.path.join(backup, 'store')
+        self.put_back('store')
+        self.server.start()
+        self.expect_log('is a backup that is used for the first time')
+        uidvalidity, messages, _ = self.seen()
+        self.assertGreater(uidvalidity, after[0])
+        self.assertEqual(list(messages.values()), list(before[1].values()))
 
     def test_store_and_index_together(self):
         """Both of one moment: nothing is to be noticed."""

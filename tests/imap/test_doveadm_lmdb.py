@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 
-from harness import ServerTest, about_memory, differences, message, only
+from harness import ServerTest, about_memory, differences, mail_location, message, only
 from harness.lmdb import store_file
 from harness.server import wait_for
 
-EX_DATAERR, EX_NOHOST, EX_TEMPFAIL = 65, 68, 75
+EX_USAGE, EX_DATAERR, EX_NOHOST, EX_TEMPFAIL = 64, 65, 68, 75
 
 
 @only('lmdb')
@@ -101,6 +101,34 @@ class Store(Commands):
         self.assertIn('no mail in lmdb', error)
 
 
+class Backup(Commands):
+    def directory(self, name='backup'):
+        return os.path.join(self.home(), name)
+
+    def test_backup(self):
+        """A copy from which messages can be taken, while sessions go on."""
+        self.fill(3)
+        self.client.select()
+        [row] = self.rows('lmdb backup', self.directory())
+        self.assertEqual(row['backup'], os.path.join(self.directory(), 'store'))
+        self.client.store('1:3', r'+FLAGS (\Deleted)')
+        self.client.ok('EXPUNGE')
+        done = self.server.run(self.server.doveadm_argv('import', '-u', self.user, mail_location('lmdb', self.directory()),
+                                                        '', 'mailbox', 'INBOX', 'subject', 'm1'))
+        self.assertIn('is a backup that is used for the first time', done.stderr)
+        self.client.ok('NOOP')
+        self.assertEqual([self.client.body(uid).split(b'Subject: ')[1].split()[0] for uid in self.client.uids()], [b'm1'])
+
+    def test_refused(self):
+        self.fill(1)
+        self.doveadm('lmdb backup', self.directory())
+        _, err = self.fails('lmdb backup', self.directory(), code=EX_TEMPFAIL)
+        self.assertIn('exists already', err)
+        _, err = self.fails('lmdb backup', 'relative', code=EX_USAGE)
+        self.assertIn('full path', err)
+        self.fails('lmdb backup', code=EX_USAGE)
+
+
 class AllUsers(Commands):
     """-A, which needs a user database that can list its users."""
     config = differences.either('''
@@ -131,6 +159,13 @@ userdb passwd-file {
             rows = json.loads(self.server.doveadm('-f', 'json', *command.split(), '-A'))
             self.assertEqual([(row['username'], int(row['messages'])) for row in rows], [('u1', 2), ('u2', 1)], command)
         self.assertEqual(self.server.doveadm('lmdb', 'check', '-A'), '')
+        # one directory for each
+        directory = os.path.join(self.server.home_root, 'backup')
+        os.mkdir(directory)
+        os.chown(directory, self.server.mail_uid, self.server.mail_gid)
+        self.server.doveadm('lmdb', 'backup', '-A', directory)
+        for user in ('u1', 'u2'):
+            self.assertTrue(os.path.exists(os.path.join(directory, user, 'store', 'data.mdb')))
         maildir = 'mail_location=maildir:~/Maildir'
         for command in ('lmdb status', 'lmdb check', 'lmdb index rebuild'):
             out = self.server.doveadm('-f', 'json', *command.split(), '-A', settings=(maildir,))
