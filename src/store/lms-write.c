@@ -266,7 +266,7 @@ static int write_counters(struct lms_write *write)
 	lms_buffer_init(&buf_read);
 	lms_meta_encode(&write->meta, head, &buf);
 	lms_meta_encode(&write->meta_read, head_read, &buf_read);
-	if (memcmp(buf.data, buf_read.data, buf.size) != 0) {
+	if (buf.size != buf_read.size || memcmp(buf.data, buf_read.data, buf.size) != 0) {
 		lms_key_meta(&key);
 		ret = lms_put_buffer(&write->txn, LMS_DB_META, &key, head, &buf);
 	}
