@@ -7,6 +7,7 @@
 #include "lms-slot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,13 +78,29 @@ static int mark_copy(const struct lms_env *env, const char *dir, struct lms_erro
 	return ret;
 }
 
+/* That the copy has its name survives a power cut, too. */
+static int sync_parent(const char *dir, struct lms_error *error_r)
+{
+	char path[PATH_MAX];
+	int fd, ret;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/..", dir) >= sizeof(path))
+		return lms_fail(error_r, LMS_INVALID, "Path is too long: %s", dir);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return lms_fail_errno(error_r, errno, "open", path);
+	ret = fsync(fd) < 0 ? lms_fail_errno(error_r, errno, "fsync", path) : 0;
+	close(fd);
+	return ret;
+}
+
 static int make_copy(struct lms_env *env, const char *tmp, const char *dir, struct lms_error *error_r)
 {
 	if (copy_data(env, tmp, error_r) < 0 || mark_copy(env, tmp, error_r) < 0)
 		return -1;
 	if (rename(tmp, dir) < 0)
 		return lms_fail_errno(error_r, errno, "rename", tmp);
-	return 0;
+	return sync_parent(dir, error_r);
 }
 
 int lms_env_copy(struct lms_env *env, const char *dir, struct lms_error *error_r)
