@@ -136,11 +136,12 @@ static void cut_piece(struct lmdb_mailbox *mbox, struct mail_transaction_log_fil
 
 void lmdb_journal_cut(struct lmdb_mailbox *mbox)
 {
-	struct mail_transaction_log *log = mbox->box.index->log;
+	struct mail_index *index = mbox->box.index;
+	struct mail_transaction_log *log = index->log;
 	struct mail_transaction_log_file *file = log->head;
 
 	/* mostly it is a transaction that somebody is about to write: the lock is his */
-	if (!has_piece(file) || mail_transaction_log_lock_head(log, "cutting off a piece") < 0)
+	if (index->readonly || !has_piece(file) || mail_transaction_log_lock_head(log, "cutting off a piece") < 0)
 		return;
 	if (log->head == file && !file->corrupted)
 		cut_piece(mbox, file);

@@ -26,10 +26,10 @@ bool lms_env_is_copy(const struct lms_env *env)
 }
 
 /* All that a store's directory can have in it after a copy was begun */
-static void remove_copy(const char *dir)
+static void remove_copy(const struct lms_env *env, const char *dir)
 {
-	static const char *const names[] = {
-		LMS_FILE_DATA, LMS_FILE_LMDB_LOCK, "store.lock", LMS_FILE_SLOTS, LMS_DIR_NOTIFY, ""
+	const char *names[] = {
+		LMS_FILE_DATA, LMS_FILE_LMDB_LOCK, env->schema->lock_file, LMS_FILE_SLOTS, LMS_DIR_NOTIFY, ""
 	};
 	char path[PATH_MAX];
 	unsigned int i;
@@ -50,7 +50,7 @@ static int copy_data(struct lms_env *env, const char *dir, struct lms_error *err
 		rc = mdb_env_copy2(env->mdb, dir, 0);
 		if (rc != MDB_MAP_RESIZED || try == COPY_TRIES)
 			break;
-		remove_copy(dir);
+		remove_copy(env, dir);
 		if (lms_dir_make(dir, &env->set, error_r) < 0 || lms_map_grow(env, 0, error_r) < 0)
 			return -1;
 	}
@@ -119,7 +119,7 @@ int lms_env_copy(struct lms_env *env, const char *dir, struct lms_error *error_r
 	if (lms_dir_make(tmp, &env->set, error_r) < 0)
 		return -1;
 	if (make_copy(env, tmp, dir, error_r) < 0) {
-		remove_copy(tmp);
+		remove_copy(env, tmp);
 		return -1;
 	}
 	return 0;
